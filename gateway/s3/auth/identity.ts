@@ -1,0 +1,40 @@
+/** Who is asking, and how the pipeline finds out. */
+import type { ByteSource } from '../request.ts';
+import type { ChecksumAlgorithm } from '../../../base/object-checksum.ts';
+
+export interface Credential {
+  accessKey: string;
+  secretKey: string;
+  /** The account behind the key. */
+  account: Account;
+}
+
+export interface Account {
+  /** Canonical user id: 64 lower-case hex digits. */
+  id: string;
+  displayName: string;
+  /** May do everything. The only kind there is so far. */
+  root: boolean;
+}
+
+/** Looks a key up. An unknown key is `undefined`, and costs the caller the same time. */
+export interface CredentialSource {
+  find(accessKey: string): Credential | undefined;
+}
+
+/** A request whose signature holds, or that carries none at all. */
+export interface Authenticated {
+  /** `undefined`: anonymous. */
+  account: Account | undefined;
+  accessKey: string | undefined;
+  /**
+   * The payload with its transfer decoding undone (aws-chunked, trailers) and every promise that
+   * the signature makes about it checked: it throws an S3Error at the latest at its end when a
+   * chunk signature, the payload hash or the decoded length is wrong.
+   */
+  body: ByteSource;
+  /** Length of the decoded body in bytes; undefined when it is not known before the end. */
+  decodedLength: number | undefined;
+  /** Checksum announced in x-amz-trailer; its value is known once `body` has ended. */
+  trailer: { algorithm: ChecksumAlgorithm; value(): string } | undefined;
+}

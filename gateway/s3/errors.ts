@@ -1,0 +1,188 @@
+/**
+ * Every S3 error that Ashlar answers, declared once. `docs/reference/errors.md` lists the same
+ * table; `test/tidy.test.ts` holds one against the other.
+ */
+export const ERRORS = {
+  AccessDenied: { status: 403, message: 'Access Denied.' },
+  AuthorizationHeaderMalformed: {
+    status: 400,
+    message: 'The authorization header that you provided is not valid.',
+  },
+  AuthorizationQueryParametersError: {
+    status: 400,
+    message: 'The query parameters of the presigned URL are not valid.',
+  },
+  BadDigest: {
+    status: 400,
+    message: 'The Content-MD5 or checksum value that you specified did not match what we received.',
+  },
+  BadRequest: { status: 400, message: 'The request is not valid.' },
+  BucketAlreadyExists: {
+    status: 409,
+    message: 'The requested bucket name is not available. Choose a different name and try again.',
+  },
+  BucketAlreadyOwnedByYou: {
+    status: 409,
+    message: 'Your previous request to create the named bucket succeeded and you already own it.',
+  },
+  BucketNotEmpty: { status: 409, message: 'The bucket you tried to delete is not empty.' },
+  ConditionalRequestConflict: {
+    status: 409,
+    message: 'A conflicting operation occurred during this conditional request. Try again.',
+  },
+  EntityTooLarge: {
+    status: 400,
+    message: 'Your proposed upload exceeds the maximum allowed size.',
+  },
+  EntityTooSmall: {
+    status: 400,
+    message: 'Your proposed upload is smaller than the minimum allowed size.',
+  },
+  IllegalLocationConstraintException: {
+    status: 400,
+    message: 'The location constraint is not valid for the region of this endpoint.',
+  },
+  IncompleteBody: {
+    status: 400,
+    message: 'You did not provide the number of bytes specified by the length headers.',
+  },
+  InternalError: { status: 500, message: 'We encountered an internal error. Please try again.' },
+  InvalidAccessKeyId: {
+    status: 403,
+    message: 'The access key ID you provided does not exist in our records.',
+  },
+  InvalidArgument: { status: 400, message: 'Invalid argument.' },
+  InvalidBucketName: { status: 400, message: 'The specified bucket is not valid.' },
+  InvalidDigest: {
+    status: 400,
+    message: 'The Content-MD5 or checksum value that you specified is not valid.',
+  },
+  InvalidLocationConstraint: {
+    status: 400,
+    message: 'The specified location constraint is not valid.',
+  },
+  InvalidPart: {
+    status: 400,
+    message:
+      'One or more of the specified parts could not be found. The part may not have been uploaded, or the ETag does not match.',
+  },
+  InvalidPartNumber: { status: 416, message: 'The requested part number is not satisfiable.' },
+  InvalidPartOrder: {
+    status: 400,
+    message: 'The list of parts was not in ascending order. Parts must be ordered by part number.',
+  },
+  InvalidRange: { status: 416, message: 'The requested range is not satisfiable.' },
+  InvalidRequest: { status: 400, message: 'Invalid request.' },
+  InvalidStorageClass: { status: 400, message: 'The storage class you specified is not valid.' },
+  InvalidToken: { status: 400, message: 'The provided token is malformed or otherwise not valid.' },
+  InvalidURI: { status: 400, message: 'The specified URI could not be parsed.' },
+  KeyTooLongError: { status: 400, message: 'Your key is too long.' },
+  MalformedTrailerError: {
+    status: 400,
+    message: 'The request contained trailing data that was not well-formed or not declared.',
+  },
+  MalformedXML: {
+    status: 400,
+    message:
+      'The XML you provided was not well-formed or did not validate against our published schema.',
+  },
+  MaxMessageLengthExceeded: { status: 400, message: 'Your request was too big.' },
+  MetadataTooLarge: {
+    status: 400,
+    message: 'Your metadata headers exceed the maximum allowed metadata size.',
+  },
+  MethodNotAllowed: {
+    status: 405,
+    message: 'The specified method is not allowed against this resource.',
+  },
+  MissingContentLength: {
+    status: 411,
+    message: 'You must provide the Content-Length HTTP header.',
+  },
+  MissingRequestBodyError: { status: 400, message: 'Request body is empty.' },
+  NoSuchBucket: { status: 404, message: 'The specified bucket does not exist.' },
+  NoSuchKey: { status: 404, message: 'The specified key does not exist.' },
+  NoSuchUpload: {
+    status: 404,
+    message:
+      'The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.',
+  },
+  NoSuchVersion: { status: 404, message: 'The specified version does not exist.' },
+  NotImplemented: {
+    status: 501,
+    message:
+      'A header or query parameter that you provided implies functionality that is not implemented.',
+  },
+  NotModified: { status: 304, message: 'Not Modified.' },
+  OperationAborted: {
+    status: 409,
+    message:
+      'A conflicting conditional operation is currently in progress against this resource. Try again.',
+  },
+  PreconditionFailed: {
+    status: 412,
+    message: 'At least one of the preconditions that you specified did not hold.',
+  },
+  RequestHeaderSectionTooLarge: {
+    status: 400,
+    message: 'Your request header section exceeds the maximum allowed size.',
+  },
+  RequestTimeTooSkewed: {
+    status: 403,
+    message: 'The difference between the request time and the current time is too large.',
+  },
+  RequestTimeout: {
+    status: 400,
+    message:
+      'Your socket connection to the server was not read from or written to within the timeout period.',
+  },
+  ServiceUnavailable: {
+    status: 503,
+    message: 'The service is unable to handle the request at the moment. Please try again.',
+  },
+  SignatureDoesNotMatch: {
+    status: 403,
+    message:
+      'The request signature we calculated does not match the signature you provided. Check your key and signing method.',
+  },
+  SlowDown: { status: 503, message: 'Please reduce your request rate.' },
+  TooManyBuckets: {
+    status: 400,
+    message: 'You have attempted to create more buckets than allowed.',
+  },
+  XAmzContentSHA256Mismatch: {
+    status: 400,
+    message: "The provided 'x-amz-content-sha256' header does not match what was computed.",
+  },
+} as const;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** Extra elements of the error document, in order: `Region`, `Condition`, `CanonicalRequest` … */
+export type ErrorDetails = Record<string, string>;
+
+export class S3Error extends Error {
+  readonly code: ErrorCode;
+  readonly status: number;
+  readonly details: ErrorDetails;
+  /** Response headers that belong to the error, such as Retry-After or Allow. */
+  readonly headers: Record<string, string>;
+
+  /** `message` replaces the table's; it is shown to the client, so it must hold no secret. */
+  constructor(
+    code: ErrorCode,
+    options: {
+      message?: string;
+      details?: ErrorDetails;
+      headers?: Record<string, string>;
+      cause?: unknown;
+    } = {},
+  ) {
+    super(options.message ?? ERRORS[code].message, { cause: options.cause });
+    this.name = 'S3Error';
+    this.code = code;
+    this.status = ERRORS[code].status;
+    this.details = options.details ?? {};
+    this.headers = options.headers ?? {};
+  }
+}

@@ -1,0 +1,520 @@
+/**
+ * What the metadata service offers: S3-level steps on buckets, objects and uploads, each decided and
+ * made durable in one transaction, and the cluster's membership, placement and leases.
+ * `service.ts` implements it over a key-value engine, `client.ts` over the wire.
+ *
+ * Outcomes of ordinary business are values (`Answer`); a thrown Failure means that the question was
+ * not answered. All byte counts are bytes, all times milliseconds since the epoch unless they say
+ * otherwise. Keys are well-formed Unicode strings of at most 1,024 UTF-8 bytes, ordered by those bytes.
+ */
+import type { CallOptions } from '../base/call.ts';
+import type { BlobId } from '../base/ids.ts';
+import type { ChecksumAlgorithm, ChecksumType, ObjectChecksum } from '../base/object-checksum.ts';
+import type { Address } from '../base/rpc/rpc.ts';
+
+export const KEY_BYTES_MAX = 1024;
+export const LIST_PAGE_MAX = 1000;
+export const DELETE_KEYS_MAX = 1000;
+export const PART_NUMBER_MAX = 10_000;
+/** Smallest size of every part but the last. */
+export const PART_BYTES_MIN = 5 * 1024 * 1024;
+export const PART_BYTES_MAX = 5 * 1024 * 1024 * 1024;
+/** 5 TiB. */
+export const OBJECT_BYTES_MAX = 5 * 1024 ** 4;
+/** Part references in one page of a part list. */
+export const PARTS_PER_PAGE = 256;
+/** Buckets per account unless configured otherwise (AWS's default was 100, now 10,000). */
+export const BUCKETS_MAX = 10_000;
+/** Replicas of every block. */
+export const REPLICAS = 3;
+/** Placement groups of a new cluster. */
+export const PLACEMENT_GROUPS = 1024;
+
+/* ------------------------------------------------------------------ answers */
+
+/** Why a step was refused: ordinary outcomes, named as S3 names them. */
+export type Refusal =
+  | 'NoSuchBucket'
+  | 'NoSuchKey'
+  | 'NoSuchUpload'
+  | 'BucketAlreadyExists'
+  | 'BucketAlreadyOwnedByYou'
+  | 'BucketNotEmpty'
+  | 'TooManyBuckets'
+  | 'PreconditionFailed'
+  /** Two writers decided on the same key at once and this one cannot be ordered (S3: 409). */
+  | 'ConditionalRequestConflict'
+  | 'OperationAborted'
+  | 'InvalidPart'
+  | 'InvalidPartOrder'
+  | 'EntityTooSmall'
+  | 'EntityTooLarge'
+  | 'BadDigest'
+  | 'InvalidRequest'
+  /** The source of a copy by reference is no longer the one that was read: read it again. */
+  | 'SourceChanged';
+
+export type Answer<T> =
+  | { ok: true; value: T }
+  | {
+      ok: false;
+      refusal: Refusal;
+      /** For the S3 error: extra elements such as `Condition`, `PartNumber`, `ETag`. */
+      detail?: Record<string, string> | undefined;
+      /** A message to show instead of the table's. */
+      message?: string | undefined;
+    };
+
+/* ------------------------------------------------------------------ buckets */
+
+export interface Bucket {
+  /** Number that rows are kept under; never reused. */
+  id: number;
+  name: string;
+  /** Canonical id of the owner. */
+  owner: string;
+  region: string;
+  createdMs: number;
+}
+
+/* ------------------------------------------------------------------ objects */
+
+/** The system metadata that S3 keeps with an object and returns as headers. */
+export interface SystemMetadata {
+  contentType?: string | undefined;
+  contentEncoding?: string | undefined;
+  contentLanguage?: string | undefined;
+  contentDisposition?: string | undefined;
+  cacheControl?: string | undefined;
+  /** As sent, not parsed. */
+  expires?: string | undefined;
+  websiteRedirectLocation?: string | undefined;
+  /** `STANDARD` when absent. */
+  storageClass?: string | undefined;
+}
+
+/** Names without `x-amz-meta-`, lower case. */
+export type UserMetadata = Record<string, string>;
+
+/** An immutable byte string, cut into blocks of `blockSize` (the last may be shorter). */
+export interface BlobRef {
+  blob: BlobId;
+  size: number;
+  blockSize: number;
+}
+
+export type DataRef =
+  | { kind: 'none' }
+  | ({ kind: 'blob' } & BlobRef)
+  /** A part list in rows of its own; `readParts` pages through it. */
+  | { kind: 'parts'; list: string; size: number; count: number };
+
+/** One part of a completed multipart object, in object order. */
+export interface PartRef {
+  number: number;
+  /** Where the part begins in the object. */
+  offset: number;
+  size: number;
+  /** Absent for an empty part. */
+  data?: BlobRef | undefined;
+  /** MD5 of the part in hex. */
+  etag: string;
+  checksum?: string | undefined;
+}
+
+export interface ObjectRecord {
+  /** Opaque identity of this version, 32 hex digits. */
+  version: string;
+  size: number;
+  /** Without quotes: MD5 in hex, or `md5-of-md5s-N`. */
+  etag: string;
+  modifiedMs: number;
+  owner: string;
+  data: DataRef;
+  checksum?: ObjectChecksum | undefined;
+  system: SystemMetadata;
+  user: UserMetadata;
+}
+
+/** A replica that was not written: `node` should hold blocks of `blob` and some may be missing there. */
+export interface MissingReplica {
+  blob: BlobId;
+  node: string;
+}
+
+/** Evaluated inside the commit, on the current version. */
+export interface WriteCondition {
+  /** `*`: the key must not exist. */
+  ifNoneMatch?: '*' | undefined;
+  /** ETag without quotes, or `*` for any existing version. A missing key is NoSuchKey. */
+  ifMatch?: string | undefined;
+  /** DeleteObject only. */
+  ifMatchSize?: number | undefined;
+  /** DeleteObject only; compared by whole seconds. */
+  ifMatchModifiedMs?: number | undefined;
+}
+
+export interface NewObject {
+  size: number;
+  etag: string;
+  owner: string;
+  data: { kind: 'none' } | ({ kind: 'blob' } & BlobRef);
+  checksum?: ObjectChecksum | undefined;
+  system: SystemMetadata;
+  user: UserMetadata;
+}
+
+export interface PutObjectCommand {
+  /** The writer lease under which the blob was written: a fenced writer's commit is a Failure `fenced`. */
+  writer: number;
+  bucket: string;
+  key: string;
+  object: NewObject;
+  condition?: WriteCondition | undefined;
+  missing: MissingReplica[];
+}
+
+export interface Written {
+  version: string;
+  etag: string;
+  modifiedMs: number;
+}
+
+export interface FoundObject {
+  bucket: Bucket;
+  object: ObjectRecord;
+  /** First page of the part list, when `data.kind` is `parts` and parts were asked for. */
+  parts?: PartRef[] | undefined;
+}
+
+export interface ReadPartsQuery {
+  list: string;
+  /** The page holding this part number, this object offset, or the page after this part number. */
+  from: { part: number } | { offset: number } | { after: number };
+}
+
+export interface CopyObjectCommand {
+  writer: number;
+  /** `version`: what the caller read and judged; if it changed meanwhile: SourceChanged. */
+  source: { bucket: string; key: string; version: string };
+  bucket: string;
+  key: string;
+  owner: string;
+  /** Replaces the source's metadata when given (x-amz-metadata-directive: REPLACE). */
+  metadata?: { system: SystemMetadata; user: UserMetadata } | undefined;
+  /** Replaces the source's checksum when given (another algorithm was asked for and computed). */
+  checksum?: ObjectChecksum | undefined;
+  condition?: WriteCondition | undefined;
+}
+
+export interface DeleteObjectCommand {
+  bucket: string;
+  key: string;
+  condition?: WriteCondition | undefined;
+}
+
+/* ------------------------------------------------------------------ listing */
+
+export interface ListQuery {
+  bucket: string;
+  prefix: string;
+  delimiter?: string | undefined;
+  /**
+   * Only keys, and only common prefixes, that sort after this. So a common prefix that equals the
+   * marker, or contains it, is not returned again.
+   */
+  after?: string | undefined;
+  /** 0 … LIST_PAGE_MAX, keys and common prefixes counted together. */
+  limit: number;
+}
+
+export interface ListedObject {
+  key: string;
+  size: number;
+  etag: string;
+  modifiedMs: number;
+  owner: string;
+  storageClass?: string | undefined;
+  checksum?: { algorithm: ChecksumAlgorithm; type: ChecksumType } | undefined;
+}
+
+export interface ObjectPage {
+  bucket: Bucket;
+  objects: ListedObject[];
+  /** In byte order, disjoint from the keys. */
+  commonPrefixes: string[];
+  /** The last key or common prefix of the page, when there is more. */
+  next?: string | undefined;
+}
+
+/* ------------------------------------------------------------------ multipart */
+
+export interface Upload {
+  uploadId: string;
+  bucket: string;
+  key: string;
+  createdMs: number;
+  owner: string;
+  system: SystemMetadata;
+  user: UserMetadata;
+  checksum?: { algorithm: ChecksumAlgorithm; type: ChecksumType } | undefined;
+}
+
+export interface UploadName {
+  bucket: string;
+  key: string;
+  uploadId: string;
+}
+
+export interface CreateUploadCommand {
+  bucket: string;
+  key: string;
+  owner: string;
+  system: SystemMetadata;
+  user: UserMetadata;
+  checksum?: { algorithm: ChecksumAlgorithm; type: ChecksumType } | undefined;
+}
+
+export interface PutPartCommand extends UploadName {
+  writer: number;
+  number: number;
+  size: number;
+  /** MD5 in hex. */
+  etag: string;
+  /** Base64, of the upload's algorithm. */
+  checksum?: string | undefined;
+  /**
+   * `fresh`: the caller wrote this blob under its lease. `reference`: a whole existing blob is
+   * shared (UploadPartCopy); refused with SourceChanged when it is no longer referenced.
+   */
+  data: { kind: 'none' } | ({ kind: 'fresh' | 'reference' } & BlobRef);
+  missing: MissingReplica[];
+}
+
+export interface Part {
+  number: number;
+  size: number;
+  etag: string;
+  modifiedMs: number;
+  checksum?: string | undefined;
+}
+
+export interface PartPage {
+  upload: Upload;
+  parts: Part[];
+  /** Last part number of the page, when there is more. */
+  next?: number | undefined;
+}
+
+export interface UploadsQuery {
+  bucket: string;
+  prefix: string;
+  delimiter?: string | undefined;
+  keyMarker?: string | undefined;
+  uploadIdMarker?: string | undefined;
+  limit: number;
+}
+
+export interface UploadsPage {
+  uploads: Upload[];
+  commonPrefixes: string[];
+  next?: { key: string; uploadId?: string | undefined } | undefined;
+}
+
+export interface CompleteUploadCommand extends UploadName {
+  /** As the client sent them, in its order. */
+  parts: { number: number; etag: string; checksum?: string | undefined }[];
+  condition?: WriteCondition | undefined;
+  /** x-amz-checksum-*: what the client says the object's checksum is. */
+  expected?: { algorithm: ChecksumAlgorithm; value: string } | undefined;
+  /** x-amz-checksum-type, when sent: must agree with the upload's. */
+  expectedType?: ChecksumType | undefined;
+  /** x-amz-mp-object-size, when sent. */
+  expectedSize?: number | undefined;
+}
+
+export interface CompletedUpload extends Written {
+  size: number;
+  checksum?: ObjectChecksum | undefined;
+}
+
+/* ------------------------------------------------------------------ cluster */
+
+export interface NodeRegistration {
+  /** Stable name of the node, kept in its folder: 1 … 64 of [A-Za-z0-9._-]. */
+  id: string;
+  address: Address;
+  zone: string;
+  capacityBytes: number;
+  freeBytes: number;
+  /** The cluster the node's folder belongs to; undefined for a blank folder. */
+  clusterId?: string | undefined;
+  /** Random per process start: tells a restart from a second process with the same id. */
+  instance: string;
+}
+
+export interface NodeRegistered {
+  clusterId: string;
+  /** How often to send a heartbeat. */
+  heartbeatMs: number;
+}
+
+export interface Heartbeat {
+  id: string;
+  instance: string;
+  freeBytes: number;
+  capacityBytes: number;
+  full: boolean;
+}
+
+export interface NodeView {
+  id: string;
+  address: Address;
+  zone: string;
+  /** `down` after missed heartbeats; a gateway may know better from its own connections. */
+  state: 'up' | 'down';
+  full: boolean;
+  capacityBytes: number;
+  freeBytes: number;
+}
+
+/** The versioned placement map. */
+export interface Layout {
+  epoch: number;
+  /** Placement groups, fixed at the cluster's creation. */
+  groups: number;
+  /** Node ids; `assignment` holds indices into this. */
+  nodes: { id: string; zone: string; weight: number }[];
+  /** `groups × REPLICAS` u16, little endian: the nodes of each group, distinct, preferred first. */
+  assignment: Buffer;
+}
+
+export interface ClusterView {
+  clusterId: string;
+  /** Grows with every change of what follows. */
+  revision: number;
+  /** Undefined until enough nodes have registered. */
+  layout: Layout | undefined;
+  nodes: NodeView[];
+}
+
+/** The three marks of a lease (DESIGN.md section 6). */
+export interface WriterMarks {
+  /** The lowest blob sequence still in flight; the next unused one when none is. */
+  lowestSequence: number;
+  /** The read epoch of the oldest read still running; the newest known one when none is. */
+  oldestRead: number;
+  /** The oldest layout epoch still in use; 0 before a layout is known. */
+  oldestLayout: number;
+}
+
+export interface WriterLease {
+  /** Writer id, never given out twice. */
+  writer: number;
+  /** The lease ends when it is not renewed for this long. */
+  ttlMs: number;
+  /** Tag of reads from now on (see WriterMarks.oldestRead). Grows over time. */
+  readEpoch: number;
+  view: ClusterView;
+}
+
+export interface RenewedLease {
+  readEpoch: number;
+  /** Present when the caller's revision is not the newest. */
+  view?: ClusterView | undefined;
+}
+
+export interface ReplicaReport {
+  blob: BlobId;
+  node: string;
+  /** `corrupt`: bytes do not match; `missing`: the node answered that it has no such block. */
+  reason: 'missing' | 'corrupt';
+}
+
+export interface MetaStatus {
+  clusterId: string;
+  view: ClusterView;
+  writers: number;
+  queues: { garbage: number; repair: number };
+  buckets: number;
+}
+
+export interface BucketUsage {
+  objects: number;
+  bytes: number;
+}
+
+/* ------------------------------------------------------------------ the service */
+
+export interface Meta {
+  createBucket(
+    command: { name: string; owner: string; region: string },
+    options?: CallOptions,
+  ): Promise<Answer<Bucket>>;
+  getBucket(query: { bucket: string }, options?: CallOptions): Promise<Answer<Bucket>>;
+  /** Refused with BucketNotEmpty while it has keys; open uploads are dropped with it. */
+  deleteBucket(command: { bucket: string }, options?: CallOptions): Promise<Answer<null>>;
+  /** In name order. */
+  listBuckets(
+    query: { prefix: string; after?: string | undefined; limit: number },
+    options?: CallOptions,
+  ): Promise<{ buckets: Bucket[]; next?: string | undefined }>;
+  bucketUsage(query: { bucket: string }, options?: CallOptions): Promise<Answer<BucketUsage>>;
+
+  putObject(command: PutObjectCommand, options?: CallOptions): Promise<Answer<Written>>;
+  /** `withParts`: include the first page of the part list. */
+  getObject(
+    query: { bucket: string; key: string; withParts?: boolean | undefined },
+    options?: CallOptions,
+  ): Promise<Answer<FoundObject>>;
+  /** One page (at most PARTS_PER_PAGE) in object order; empty when the list is gone or has no such part. */
+  readParts(query: ReadPartsQuery, options?: CallOptions): Promise<PartRef[]>;
+  copyObject(
+    command: CopyObjectCommand,
+    options?: CallOptions,
+  ): Promise<Answer<Written & { checksum?: ObjectChecksum | undefined }>>;
+  /** `existed: false`: there was nothing; S3 answers 204 all the same. */
+  deleteObject(
+    command: DeleteObjectCommand,
+    options?: CallOptions,
+  ): Promise<Answer<{ existed: boolean }>>;
+  /** One answer per key, in order. At most DELETE_KEYS_MAX. */
+  deleteObjects(
+    command: { bucket: string; keys: { key: string; condition?: WriteCondition | undefined }[] },
+    options?: CallOptions,
+  ): Promise<Answer<Answer<{ existed: boolean }>[]>>;
+  listObjects(query: ListQuery, options?: CallOptions): Promise<Answer<ObjectPage>>;
+
+  createUpload(command: CreateUploadCommand, options?: CallOptions): Promise<Answer<Upload>>;
+  getUpload(query: UploadName, options?: CallOptions): Promise<Answer<Upload>>;
+  putPart(command: PutPartCommand, options?: CallOptions): Promise<Answer<{ modifiedMs: number }>>;
+  listParts(
+    query: UploadName & { after: number; limit: number },
+    options?: CallOptions,
+  ): Promise<Answer<PartPage>>;
+  listUploads(query: UploadsQuery, options?: CallOptions): Promise<Answer<UploadsPage>>;
+  /** Repeating it after success gives the same answer, for at least a day. */
+  completeUpload(
+    command: CompleteUploadCommand,
+    options?: CallOptions,
+  ): Promise<Answer<CompletedUpload>>;
+  abortUpload(command: UploadName, options?: CallOptions): Promise<Answer<null>>;
+
+  /** Failure `conflict`: another process holds this id; `unauthenticated`: of another cluster. */
+  registerNode(registration: NodeRegistration, options?: CallOptions): Promise<NodeRegistered>;
+  /** Failure `not-found`: register again. */
+  heartbeat(beat: Heartbeat, options?: CallOptions): Promise<null>;
+
+  openWriter(command: { name: string }, options?: CallOptions): Promise<WriterLease>;
+  /** Failure `fenced`: the lease ended; open a new one and never use the old writer id again. */
+  renewWriter(
+    command: { writer: number; marks: WriterMarks; revision: number },
+    options?: CallOptions,
+  ): Promise<RenewedLease>;
+  /** Ends the lease after the last read and write. */
+  closeWriter(command: { writer: number }, options?: CallOptions): Promise<null>;
+
+  /** Queues repairs; repeating it is harmless. */
+  reportReplicas(command: { reports: ReplicaReport[] }, options?: CallOptions): Promise<null>;
+  status(options?: CallOptions): Promise<MetaStatus>;
+}
