@@ -1,0 +1,114 @@
+/**
+ * An S3 operation: one file, one `defineOperation`. `parse` and `serialize` are pure; `execute` is
+ * the only place with effects, and it has only what its context gives it.
+ */
+import type { Clock } from '../../base/clock.ts';
+import type { Log } from '../../base/log.ts';
+import type { Meta } from '../../meta/protocol.ts';
+import type { ObjectEngine } from '../object/engine.ts';
+import type { Account, Authenticated } from './auth/identity.ts';
+import type { HeaderMap, RawReply } from './request.ts';
+
+/** Every operation that Ashlar carries out; the word used in metrics, logs, tests and docs. */
+export const OPERATION_NAMES = [
+  'ListBuckets',
+  'CreateBucket',
+  'HeadBucket',
+  'DeleteBucket',
+  'GetBucketLocation',
+  'GetBucketVersioning',
+  'ListObjects',
+  'ListObjectsV2',
+  'ListMultipartUploads',
+  'DeleteObjects',
+  'PutObject',
+  'CopyObject',
+  'GetObject',
+  'HeadObject',
+  'GetObjectAttributes',
+  'DeleteObject',
+  'CreateMultipartUpload',
+  'UploadPart',
+  'UploadPartCopy',
+  'ListParts',
+  'CompleteMultipartUpload',
+  'AbortMultipartUpload',
+] as const;
+
+export type OperationName = (typeof OPERATION_NAMES)[number];
+
+/** A decoded query string. Names are case-sensitive; the first value of a repeated name counts. */
+export interface QueryParameters {
+  has(name: string): boolean;
+  /** `undefined` when absent, empty when it has no value. */
+  get(name: string): string | undefined;
+  names(): readonly string[];
+}
+
+/** What `parse` sees: the request after addressing and, for XML bodies, after reading. */
+export interface OperationRequest {
+  method: string;
+  /** Empty for service-level requests; checked to be a valid bucket name otherwise. */
+  bucket: string;
+  /** Decoded, valid UTF-8, at most 1,024 bytes; empty for bucket-level requests. */
+  key: string;
+  query: QueryParameters;
+  headers: HeaderMap;
+  /** The body as text, for operations with an XML body; may be empty. */
+  xml: string;
+  /** Decoded length of the payload in bytes (x-amz-decoded-content-length or Content-Length). */
+  contentLength: number | undefined;
+}
+
+/** Built once per request by the pipeline, passed on, never extended. */
+export interface Context {
+  requestId: string;
+  /** Authenticated and authorized for the operation. */
+  account: Account;
+  /** The payload: `body.body` is only read by operations whose body kind is `stream`. */
+  payload: Authenticated;
+  meta: Meta;
+  objects: ObjectEngine;
+  clock: Clock;
+  log: Log;
+  /** Aborts when the client is gone. */
+  signal: AbortSignal;
+  region: string;
+}
+
+export interface Operation<Input, Output> {
+  name: OperationName;
+  /** The policy action that must be allowed: `s3:PutObject`. */
+  permission: string;
+  /** `none`: a body is ignored if it is empty, refused otherwise. `xml`: read whole under a cap. */
+  body: 'none' | 'xml' | 'stream';
+  /** Query parameters that it acts on, beside those of signing and `x-id`. */
+  query: readonly string[];
+  /** Throws S3Error for bad input. */
+  parse(request: OperationRequest): Input;
+  execute(input: Input, context: Context): Promise<Output>;
+  serialize(output: Output): RawReply;
+}
+
+/** Any operation, with its types forgotten: what the registry holds. */
+export interface AnyOperation {
+  name: OperationName;
+  permission: string;
+  body: 'none' | 'xml' | 'stream';
+  query: readonly string[];
+  /** parse → execute → serialize. `parse` runs at once, before the first await. */
+  run(request: OperationRequest): (context: Context) => Promise<RawReply>;
+}
+
+export function defineOperation<Input, Output>(operation: Operation<Input, Output>): AnyOperation {
+  return {
+    name: operation.name,
+    permission: operation.permission,
+    body: operation.body,
+    query: operation.query,
+    run(request) {
+      const input = operation.parse(request);
+      return async (context) => operation.serialize(await operation.execute(input, context));
+    },
+  };
+}
