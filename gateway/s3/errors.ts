@@ -72,6 +72,10 @@ export const ERRORS = {
     message: 'The list of parts was not in ascending order. Parts must be ordered by part number.',
   },
   InvalidRange: { status: 416, message: 'The requested range is not satisfiable.' },
+  InvalidRedirectLocation: {
+    status: 400,
+    message: "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
+  },
   InvalidRequest: { status: 400, message: 'Invalid request.' },
   InvalidStorageClass: { status: 400, message: 'The storage class you specified is not valid.' },
   InvalidToken: { status: 400, message: 'The provided token is malformed or otherwise not valid.' },
@@ -124,7 +128,7 @@ export const ERRORS = {
     message: 'At least one of the preconditions that you specified did not hold.',
   },
   RequestHeaderSectionTooLarge: {
-    status: 400,
+    status: 431,
     message: 'Your request header section exceeds the maximum allowed size.',
   },
   RequestTimeTooSkewed: {
@@ -172,9 +176,9 @@ export class S3Error extends Error {
   constructor(
     code: ErrorCode,
     options: {
-      message?: string;
-      details?: ErrorDetails;
-      headers?: Record<string, string>;
+      message?: string | undefined;
+      details?: ErrorDetails | undefined;
+      headers?: Record<string, string> | undefined;
       cause?: unknown;
     } = {},
   ) {

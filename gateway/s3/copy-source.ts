@@ -1,0 +1,47 @@
+/** `x-amz-copy-source`: where CopyObject and UploadPartCopy read. */
+import { S3Error } from './errors.ts';
+import { isBucketName, validateKey } from './names.ts';
+import { decodePercent } from './percent.ts';
+
+export interface CopySource {
+  bucket: string;
+  key: string;
+  /** As given; see `version-id.ts`. */
+  versionId?: string | undefined;
+}
+
+const VERSION_MARK = '?versionId=';
+
+/**
+ * Parses `[/]bucket/key[?versionId=…]`, percent-encoded UTF-8. Slashes inside the key are kept as
+ * they are, also repeated ones. Throws InvalidArgument.
+ */
+export function parseCopySource(header: string): CopySource {
+  // An encoded `?` belongs to the key, a bare one may too: only the last mark counts.
+  const mark = header.lastIndexOf(VERSION_MARK);
+  const path = mark < 0 ? header : header.slice(0, mark);
+  const decoded = decodePercent(path.startsWith('/') ? path.slice(1) : path);
+  const versionId = mark < 0 ? undefined : decodePercent(header.slice(mark + VERSION_MARK.length));
+  if (decoded === undefined || (mark >= 0 && versionId === undefined)) {
+    throw invalid(header, 'The copy source is not percent-encoded UTF-8.');
+  }
+  const slash = decoded.indexOf('/');
+  if (slash < 1 || slash === decoded.length - 1) {
+    throw invalid(
+      header,
+      'Copy Source must mention the source bucket and key: sourcebucket/sourcekey',
+    );
+  }
+  const bucket = decoded.slice(0, slash);
+  const key = decoded.slice(slash + 1);
+  if (!isBucketName(bucket)) throw invalid(header, 'Invalid copy source bucket name');
+  validateKey(key);
+  return versionId === undefined ? { bucket, key } : { bucket, key, versionId };
+}
+
+function invalid(header: string, message: string): S3Error {
+  return new S3Error('InvalidArgument', {
+    message,
+    details: { ArgumentName: 'x-amz-copy-source', ArgumentValue: header },
+  });
+}

@@ -1,0 +1,46 @@
+/** Ordinary outcomes of the metadata service as S3 errors. */
+import type { Answer, Refusal } from '../../meta/protocol.ts';
+import { type ErrorCode, type ErrorDetails, S3Error } from './errors.ts';
+
+/** What the request was about: becomes `BucketName` and `Key` of the error document. */
+export interface RefusalContext {
+  bucket?: string | undefined;
+  key?: string | undefined;
+}
+
+/** The value of an answer; a refusal is thrown as the S3 error of its name. */
+export function unwrap<T>(answer: Answer<T>, context: RefusalContext = {}): T {
+  if (answer.ok) return answer.value;
+  throw refusalError(answer, context);
+}
+
+/** A refusal as an S3 error, for those who report it instead of throwing it (DeleteObjects). */
+export function refusalError(
+  refused: Extract<Answer<unknown>, { ok: false }>,
+  context: RefusalContext = {},
+): S3Error {
+  return new S3Error(codeOf(refused.refusal), {
+    message: refused.message,
+    details: { ...contextDetails(refused.refusal, context), ...refused.detail },
+  });
+}
+
+function codeOf(refusal: Refusal): ErrorCode {
+  // The source of a copy kept changing under our hands: the client may simply try again.
+  return refusal === 'SourceChanged' ? 'OperationAborted' : refusal;
+}
+
+function contextDetails(refusal: Refusal, { bucket, key }: RefusalContext): ErrorDetails {
+  switch (refusal) {
+    case 'NoSuchBucket':
+    case 'BucketNotEmpty':
+    case 'BucketAlreadyExists':
+    case 'BucketAlreadyOwnedByYou':
+      return bucket === undefined ? {} : { BucketName: bucket };
+    case 'NoSuchKey':
+    case 'ConditionalRequestConflict':
+      return key === undefined ? {} : { Key: key };
+    default:
+      return {};
+  }
+}
