@@ -1,0 +1,62 @@
+/** What a person sees when Ashlar has started. */
+import type { MetaStatus } from '../meta/protocol.ts';
+
+export interface BannerInput {
+  version: string;
+  mode: 'start' | 'dev';
+  s3: string;
+  admin: string;
+  region: string;
+  accessKey: string;
+  /** Only when it was generated, and only for a terminal. */
+  secretKey: string | undefined;
+  /** Where the secret can be found, when it is not shown. */
+  secretHint: string;
+  buckets: readonly string[];
+  data: string;
+  dataIsTemporary: boolean;
+  status: MetaStatus;
+  profileCommand: string;
+}
+
+const GIB = 1024 ** 3;
+
+export function formatBytes(bytes: number): string {
+  if (bytes >= GIB) return `${(bytes / GIB).toFixed(bytes >= 100 * GIB ? 0 : 1)} GiB`;
+  return `${(bytes / 1024 ** 2).toFixed(0)} MiB`;
+}
+
+/** Free space for objects: what the fullest-first three-way spread can still take, in bytes. */
+export function freeForObjects(status: MetaStatus): number {
+  const free = status.view.nodes.map((node) => node.freeBytes);
+  return free.length === 0 ? 0 : Math.floor(free.reduce((sum, bytes) => sum + bytes, 0) / 3);
+}
+
+export function banner(input: BannerInput): string {
+  const { status } = input;
+  const nodes = status.view.nodes.map(
+    (node) => `${node.id} ${node.state === 'up' ? 'ok' : 'DOWN'}`,
+  );
+  const row = (name: string, text: string): string => `  ${name.padEnd(9)} ${text}`;
+  const mode =
+    input.mode === 'dev'
+      ? `dev mode: one process${input.dataIsTemporary ? ', data is deleted on exit (use --data to keep it)' : ''}`
+      : 'three replicas of every block';
+  return [
+    '',
+    `  Ashlar ${input.version}  ${mode}`,
+    '',
+    row('S3', `${input.s3}        region ${input.region}, path-style`),
+    row('Admin', `${input.admin}`),
+    row('Key', `${input.accessKey} / ${input.secretKey ?? `(secret: ${input.secretHint})`}`),
+    ...(input.buckets.length > 0 ? [row('Buckets', input.buckets.join(', '))] : []),
+    row('Nodes', `${nodes.join(' · ')}   free ${formatBytes(freeForObjects(status))}`),
+    row('Data', input.data),
+    '',
+    row('Try', `eval "$(${input.profileCommand} --shell)"   # keys and endpoint for this shell`),
+    row('', `aws --endpoint-url ${input.s3} s3 ls`),
+    row('', `curl -s ${input.s3}/_ashlar/health/cluster`),
+    '  Ctrl+C stops.',
+    '',
+  ].join('\n');
+}

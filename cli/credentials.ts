@@ -1,0 +1,54 @@
+/**
+ * The two secrets of a data folder: the root credentials of the S3 endpoint and the secret with
+ * which the cluster's processes know each other. Both are made once at random and kept 0600.
+ */
+import { join } from 'node:path';
+import type { Random } from '../base/clock.ts';
+import { readIfThere, writeWhole } from './files.ts';
+
+export interface RootCredentials {
+  accessKey: string;
+  secretKey: string;
+}
+
+export const CREDENTIALS_FILE = 'credentials.json';
+export const CLUSTER_SECRET_FILE = 'cluster.key';
+
+const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
+
+function randomText(random: Random, length: number): string {
+  return Array.from(random.bytes(length), (byte) => ALPHABET[byte % 32]).join('');
+}
+
+/** A fresh pair in the shape of AWS's: 20 and 40 characters. */
+export function generateCredentials(random: Random): RootCredentials {
+  return {
+    accessKey: `ASHL${randomText(random, 16)}`,
+    secretKey: random.bytes(30).toString('base64').replaceAll('+', 'p').replaceAll('/', 's'),
+  };
+}
+
+/** The folder's credentials; made and stored on first use. */
+export function folderCredentials(
+  folder: string,
+  random: Random,
+): { credentials: RootCredentials; generated: boolean } {
+  const path = join(folder, CREDENTIALS_FILE);
+  const text = readIfThere(path);
+  if (text !== undefined) {
+    const { accessKey, secretKey } = JSON.parse(text) as RootCredentials;
+    return { credentials: { accessKey, secretKey }, generated: false };
+  }
+  const credentials = generateCredentials(random);
+  writeWhole(path, `${JSON.stringify(credentials, null, 2)}\n`, random, 0o600);
+  return { credentials, generated: true };
+}
+
+/** The file that holds the folder's cluster secret (64 hex digits); made on first use. */
+export function clusterSecretFile(folder: string, random: Random): string {
+  const path = join(folder, CLUSTER_SECRET_FILE);
+  if (readIfThere(path) === undefined) {
+    writeWhole(path, `${random.bytes(32).toString('hex')}\n`, random, 0o600);
+  }
+  return path;
+}

@@ -1,0 +1,16 @@
+/** The ready file: written whole once requests are served, and again when a process is restarted. */
+import type { Random } from '../base/clock.ts';
+import { writeWhole } from './files.ts';
+import type { RunningProcess } from './supervisor.ts';
+
+export interface ReadyFile {
+  /** URL of the S3 endpoint. */
+  s3: string;
+  /** URL of the admin endpoint. */
+  admin: string;
+  processes: RunningProcess[];
+}
+
+export function writeReadyFile(path: string, content: ReadyFile, random: Random): void {
+  writeWhole(path, `${JSON.stringify(content, null, 2)}\n`, random);
+}

@@ -1,0 +1,169 @@
+/**
+ * Keeps a set of processes running: each is started, waited for until it says that it is ready, and
+ * started again with a growing pause when it ends. One process dying never takes another along.
+ * How a process is made comes in as a parameter, so the logic is tested without any.
+ */
+import type { Effects, Timer } from '../base/clock.ts';
+import type { Log } from '../base/log.ts';
+
+export type Role = 'gateway' | 'meta' | 'node';
+
+/** What a child says once it serves: its addresses by name, e.g. `{ s3: 'http://…' }`. */
+export type ReadyMessage = Record<string, string>;
+
+export interface ProcessHandle {
+  pid: number;
+  /** Asks for an orderly stop. */
+  stop(): void;
+  kill(): void;
+}
+
+export interface ProcessEvents {
+  ready(message: ReadyMessage): void;
+  /** The process is gone. `lastWords`: its final lines of standard error, for the log. */
+  exited(outcome: { code: number | null; signal: string | null; lastWords: string }): void;
+}
+
+export interface ProcessSpec {
+  role: Role;
+  name: string;
+  /** Starts it; `previous` is the ready message of its last life, so that it keeps its addresses. */
+  start(events: ProcessEvents, previous: ReadyMessage | undefined): ProcessHandle;
+}
+
+export interface RunningProcess {
+  role: Role;
+  name: string;
+  pid: number;
+}
+
+export interface Supervisor {
+  /** Starts one process and resolves with its first ready message; rejects when it cannot start. */
+  run(spec: ProcessSpec): Promise<ReadyMessage>;
+  processes(): RunningProcess[];
+  /** Stops the processes of one role, waits for them, kills what outlives the bound. */
+  stop(role: Role, boundMs: number): Promise<void>;
+}
+
+export interface SupervisorOptions {
+  effects: Effects;
+  log: Log;
+  /** Called whenever `processes()` changed. */
+  changed: () => void;
+}
+
+export const RESTART_MS_MIN = 100;
+export const RESTART_MS_MAX = 10_000;
+/** A process that ran this long has its pause forgotten. */
+const STABLE_MS = 30_000;
+/** Exit codes that starting again cannot mend: bad usage, bad configuration. */
+const FINAL_CODES = new Set([2, 73, 78]);
+
+interface Child {
+  spec: ProcessSpec;
+  handle: ProcessHandle | undefined;
+  ready: ReadyMessage | undefined;
+  everReady: boolean;
+  startedAt: number;
+  pauseMs: number;
+  restart: Timer | undefined;
+  stopping: boolean;
+  gone: Array<() => void>;
+}
+
+export function createSupervisor(options: SupervisorOptions): Supervisor {
+  const { effects, log } = options;
+  const children: Child[] = [];
+
+  const launch = (child: Child, settled: { ready(): void; failed(error: Error): void }): void => {
+    child.startedAt = effects.clock.monotonic();
+    const { role, name } = child.spec;
+    child.handle = child.spec.start(
+      {
+        ready(message) {
+          child.ready = message;
+          child.everReady = true;
+          log.info({ role, name, pid: child.handle?.pid }, 'process is ready');
+          options.changed();
+          settled.ready();
+        },
+        exited(outcome) {
+          child.handle = undefined;
+          options.changed();
+          if (child.stopping) {
+            for (const done of child.gone.splice(0)) done();
+            return;
+          }
+          const fields = { role, name, ...outcome };
+          if (!child.everReady && FINAL_CODES.has(outcome.code ?? 0)) {
+            settled.failed(new StartFailure(name, outcome.code ?? 1, outcome.lastWords));
+            return;
+          }
+          if (effects.clock.monotonic() - child.startedAt > STABLE_MS) child.pauseMs = 0;
+          child.pauseMs = Math.min(Math.max(child.pauseMs * 2, RESTART_MS_MIN), RESTART_MS_MAX);
+          log.error({ ...fields, restartMs: child.pauseMs }, 'process ended: starting it again');
+          child.restart = effects.clock.after(child.pauseMs, () => launch(child, settled));
+        },
+      },
+      child.ready,
+    );
+    options.changed();
+  };
+
+  return {
+    run(spec) {
+      const child: Child = {
+        spec,
+        handle: undefined,
+        ready: undefined,
+        everReady: false,
+        startedAt: 0,
+        pauseMs: 0,
+        restart: undefined,
+        stopping: false,
+        gone: [],
+      };
+      children.push(child);
+      return new Promise((resolve, reject) => {
+        launch(child, { ready: () => resolve(child.ready ?? {}), failed: reject });
+      });
+    },
+    processes: () =>
+      children.flatMap(({ spec, handle }) =>
+        handle === undefined ? [] : [{ role: spec.role, name: spec.name, pid: handle.pid }],
+      ),
+    async stop(role, boundMs) {
+      const mine = children.filter((child) => child.spec.role === role);
+      await Promise.all(mine.map((child) => stopChild(child, boundMs, effects)));
+    },
+  };
+}
+
+function stopChild(child: Child, boundMs: number, effects: Effects): Promise<void> {
+  child.stopping = true;
+  child.restart?.cancel();
+  const { handle } = child;
+  if (handle === undefined) return Promise.resolve();
+  return new Promise((resolve) => {
+    const timer = effects.clock.after(boundMs, () => handle.kill());
+    child.gone.push(() => {
+      timer.cancel();
+      resolve();
+    });
+    handle.stop();
+  });
+}
+
+/** A process refused to start for a reason that trying again does not mend. */
+export class StartFailure extends Error {
+  readonly exitCode: number;
+  constructor(name: string, exitCode: number, lastWords: string) {
+    super(
+      lastWords.trim() === ''
+        ? `${name} could not start (exit code ${exitCode})`
+        : lastWords.trim(),
+    );
+    this.name = 'StartFailure';
+    this.exitCode = exitCode;
+  }
+}
