@@ -66,7 +66,7 @@ export class Connection {
         this.#head = all;
         return;
       }
-      const head = all.latin1Slice(0, end);
+      const head = all.toString('latin1', 0, end);
       this.#status = Number(head.slice(9, 12));
       this.#expected = Number(/\r\ncontent-length: *(\d+)/i.exec(head)?.[1] ?? 0);
       rest = all.subarray(end + 4);
