@@ -11,12 +11,16 @@ import {
   type ChecksumAlgorithm,
 } from '../../base/object-checksum.ts';
 import type { Authenticated } from './auth/identity.ts';
-import { S3Error } from './errors.ts';
+import { type ErrorCode, S3Error } from './errors.ts';
 import type { HeaderMap } from './request.ts';
 
 export interface IngestOptions {
   /** EntityTooLarge above. */
   maxBytes: number;
+  /** Instead of EntityTooLarge. */
+  tooLarge?: ErrorCode | undefined;
+  /** `object`: checksum headers speak of an object, not of this body, and are left alone. */
+  checksumHeaders?: 'body' | 'object' | undefined;
   /** Computed when the client names no algorithm; without it no checksum is kept. */
   defaultAlgorithm?: ChecksumAlgorithm | undefined;
 }
@@ -36,11 +40,13 @@ export interface Ingest {
 }
 
 /** What the client says the checksum is, before the body is read. */
-export interface Promised {
+interface Promised {
   algorithm: ChecksumAlgorithm | undefined;
   /** Undefined when it comes as a trailer, or not at all. */
   value: string | undefined;
 }
+
+const NOTHING_PROMISED: Promised = { algorithm: undefined, value: undefined };
 
 const CHECKSUM_PREFIX = 'x-amz-checksum-';
 /** Headers of the same prefix that are no checksums. */
@@ -137,9 +143,12 @@ export function ingest(
 ): Ingest {
   const expectedSize = payload.decodedLength ?? request.contentLength;
   if (expectedSize !== undefined && expectedSize > options.maxBytes) {
-    throw tooLarge(expectedSize, options.maxBytes);
+    throw tooLarge(expectedSize, options);
   }
-  const promised = promisedChecksum(request.headers, payload);
+  const promised =
+    options.checksumHeaders === 'object'
+      ? NOTHING_PROMISED
+      : promisedChecksum(request.headers, payload);
   const body = new IngestBody(
     payload,
     {
@@ -148,7 +157,7 @@ export function ingest(
       checksum: promised.value,
       algorithm: promised.algorithm ?? options.defaultAlgorithm,
     },
-    options.maxBytes,
+    options,
   );
   return { body, result: () => body.result() };
 }
@@ -206,16 +215,16 @@ const NOTHING = new Uint8Array(0);
 class IngestBody implements AsyncIterable<Uint8Array>, AsyncIterator<Uint8Array> {
   readonly #payload: Authenticated;
   readonly #expected: Expected;
-  readonly #maxBytes: number;
+  readonly #options: IngestOptions;
   readonly #digests: BodyDigests;
   #source: AsyncIterator<Uint8Array> | undefined;
   #size = 0;
   #result: IngestResult | undefined;
 
-  constructor(payload: Authenticated, expected: Expected, maxBytes: number) {
+  constructor(payload: Authenticated, expected: Expected, options: IngestOptions) {
     this.#payload = payload;
     this.#expected = expected;
-    this.#maxBytes = maxBytes;
+    this.#options = options;
     this.#digests = new BodyDigests(expected.algorithm);
   }
 
@@ -232,7 +241,7 @@ class IngestBody implements AsyncIterable<Uint8Array>, AsyncIterator<Uint8Array>
     }
     const chunk = step.value;
     this.#size += chunk.length;
-    if (this.#size > this.#maxBytes) throw tooLarge(this.#size, this.#maxBytes);
+    if (this.#size > this.#options.maxBytes) throw tooLarge(this.#size, this.#options);
     if (this.#expected.size !== undefined && this.#size > this.#expected.size) {
       throw new S3Error('IncompleteBody');
     }
@@ -286,9 +295,9 @@ class IngestBody implements AsyncIterable<Uint8Array>, AsyncIterator<Uint8Array>
   }
 }
 
-function tooLarge(size: number, maxBytes: number): S3Error {
-  return new S3Error('EntityTooLarge', {
-    details: { ProposedSize: String(size), MaxSizeAllowed: String(maxBytes) },
+function tooLarge(size: number, options: IngestOptions): S3Error {
+  return new S3Error(options.tooLarge ?? 'EntityTooLarge', {
+    details: { ProposedSize: String(size), MaxSizeAllowed: String(options.maxBytes) },
   });
 }
 

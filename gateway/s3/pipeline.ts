@@ -1,0 +1,339 @@
+/**
+ * The way of every request: address → detect → authenticate → authorize → screen → body → parse →
+ * execute → serialize. The signature comes before anything that depends on what is stored, and there
+ * is one exit: every reply, good or bad, leaves through `finish`.
+ */
+import type { Effects } from '../../base/clock.ts';
+import type { Log } from '../../base/log.ts';
+import type { Meta } from '../../meta/protocol.ts';
+import type { ObjectEngine } from '../object/engine.ts';
+import { type Address, isReserved, parseAddress } from './address.ts';
+import type { Account, Authenticated } from './auth/identity.ts';
+import { authorize } from './authorize.ts';
+import { parseCopySource } from './copy-source.ts';
+import { type Detection, detect } from './detect.ts';
+import { type ErrorCode, S3Error } from './errors.ts';
+import { toS3Error } from './failure-map.ts';
+import { withHoistedHeaders } from './hoisted.ts';
+import { readTextBody, refuseBody, requireLength } from './message-body.ts';
+import type {
+  AnyOperation,
+  Context,
+  OperationName,
+  OperationRequest,
+  QueryParameters,
+} from './operation.ts';
+import { parseQuery } from './query.ts';
+import { unwrap } from './refusal.ts';
+import type { HeaderMap, RawReply, RawRequest } from './request.ts';
+import { refuseRepeatedHeaders, screenHeaders } from './screen.ts';
+import { errorDocument } from './xml/error-document.ts';
+
+/** What became of a request: for metrics, access and audit logs. Holds no secret. */
+export interface RequestRecord {
+  requestId: string;
+  /** `unknown` when the request could not be told; S3's name also for what is not supported. */
+  operation: string;
+  method: string;
+  bucket: string;
+  key: string;
+  accessKey: string | undefined;
+  remoteAddress: string;
+  status: number;
+  /** S3 error code. */
+  code: ErrorCode | undefined;
+  /** Body bytes as announced by Content-Length on either side. */
+  receivedBytes: number;
+  sentBytes: number;
+  /** Milliseconds until the reply was ready to be sent. */
+  firstByteMs: number;
+  /** Milliseconds until the reply was sent or its connection gone. */
+  durationMs: number;
+}
+
+export interface PipelineOptions {
+  meta: Meta;
+  objects: ObjectEngine;
+  operations: Readonly<Record<OperationName, AnyOperation>>;
+  /** Checks the signature; throws S3Error. An unsigned request comes back without an account. */
+  authenticate(request: RawRequest): Authenticated;
+  region: string;
+  /** Hosts for virtual-host style, lower case without port: `s3.example.com`. */
+  domains: readonly string[];
+  effects: Effects;
+  log: Log;
+  /** Answers the paths under `/_ashlar/`, unauthenticated; `undefined`: there is no such path. */
+  reserved?: ((request: RawRequest) => Promise<RawReply | undefined>) | undefined;
+  /** Called once per request, after its reply has been sent. */
+  observe?: ((record: RequestRecord) => void) | undefined;
+}
+
+export type Pipeline = (request: RawRequest) => Promise<RawReply>;
+
+/** What is known about a request so far, for its record and its error document. */
+interface Progress {
+  operation: string;
+  address: Address | undefined;
+  accessKey: string | undefined;
+  code: ErrorCode | undefined;
+}
+
+/** Never rejects: whatever goes wrong becomes a reply. */
+export function createPipeline(options: PipelineOptions): Pipeline {
+  const { effects, observe } = options;
+  const hostId = effects.random.bytes(24).toString('base64');
+  return async (request) => {
+    const startedMs = observe === undefined ? 0 : effects.clock.monotonic();
+    const progress: Progress = {
+      operation: 'unknown',
+      address: undefined,
+      accessKey: undefined,
+      code: undefined,
+    };
+    let reply: RawReply;
+    try {
+      reply = await answer(options, request, progress);
+    } catch (error) {
+      reply = errorReply(error, request, progress, hostId, options.log);
+    }
+    reply.headers['x-amz-request-id'] = request.id;
+    reply.headers['x-amz-id-2'] = hostId;
+    reply.headers['Server'] = 'Ashlar';
+    if (observe !== undefined) {
+      record(observe, { request, reply, progress, startedMs, clock: effects.clock });
+    }
+    return reply;
+  };
+}
+
+async function answer(
+  options: PipelineOptions,
+  request: RawRequest,
+  progress: Progress,
+): Promise<RawReply> {
+  refuseRepeatedHeaders(request.repeatedHeaders);
+  if (isReserved(request.rawPath, request.headers['host'], options.domains)) {
+    progress.operation = 'Reserved';
+    const reply = await options.reserved?.(request);
+    if (reply === undefined) throw new S3Error('InvalidURI');
+    return reply;
+  }
+  const query = parseQuery(request.rawQuery);
+  const address = parseAddress(request.rawPath, request.headers['host'], options.domains);
+  progress.address = address;
+  const { bucket, key } = address;
+  const headers = withHoistedHeaders(request.headers, query);
+  const detection = detect({ method: request.method, bucket, key, query, headers });
+  progress.operation = nameOf(detection);
+  if (detection.kind === 'preflight') throw preflightError(headers);
+
+  const identity = options.authenticate(request);
+  progress.accessKey = identity.accessKey;
+  const permission =
+    detection.kind === 'operation'
+      ? options.operations[detection.name].permission
+      : `s3:${progress.operation}`;
+  const account = authorize(identity, { permission, bucket, key });
+  if (detection.kind !== 'operation') throw detectionError(detection, request.method);
+
+  const operation = options.operations[detection.name];
+  screenHeaders(request.method, headers);
+  screenQuery(operation, query);
+  if (
+    headers['x-amz-expected-bucket-owner'] !== undefined ||
+    headers['x-amz-source-expected-bucket-owner'] !== undefined
+  ) {
+    await checkExpectedOwners(options.meta, headers, bucket);
+  }
+  const operationRequest: OperationRequest = {
+    method: request.method,
+    bucket,
+    key,
+    query,
+    headers,
+    xml: operation.body === 'xml' ? await readTextBody(request, identity, operation.name) : '',
+    contentLength: identity.decodedLength ?? request.contentLength,
+  };
+  if (operation.body === 'stream') requireLength(request);
+  else if (operation.body === 'none') await refuseBody(request, identity);
+  return operation.run(operationRequest)(new RequestContext(options, request, account, identity));
+}
+
+/** Built once per request. The abort signal is made only for those who ask for it. */
+class RequestContext implements Context {
+  readonly requestId: string;
+  readonly account: Account;
+  readonly payload: Authenticated;
+  readonly meta: Meta;
+  readonly objects: ObjectEngine;
+  readonly clock: Effects['clock'];
+  readonly log: Log;
+  readonly region: string;
+  readonly #request: RawRequest;
+
+  constructor(
+    options: PipelineOptions,
+    request: RawRequest,
+    account: Account,
+    payload: Authenticated,
+  ) {
+    this.requestId = request.id;
+    this.account = account;
+    this.payload = payload;
+    this.meta = options.meta;
+    this.objects = options.objects;
+    this.clock = options.effects.clock;
+    this.log = options.log;
+    this.region = options.region;
+    this.#request = request;
+  }
+
+  get signal(): AbortSignal {
+    return this.#request.signal;
+  }
+}
+
+function nameOf(detection: Detection): string {
+  switch (detection.kind) {
+    case 'operation':
+    case 'unsupported':
+      return detection.name;
+    case 'not-allowed':
+      return 'unknown';
+    case 'preflight':
+      return 'Preflight';
+    default:
+      return detection satisfies never;
+  }
+}
+
+function detectionError(
+  detection: Extract<Detection, { kind: 'unsupported' | 'not-allowed' }>,
+  method: string,
+): S3Error {
+  if (detection.kind === 'unsupported') {
+    return new S3Error('NotImplemented', {
+      message: `${detection.name} is not implemented.`,
+      details: { Operation: detection.name },
+    });
+  }
+  return new S3Error('MethodNotAllowed', {
+    details: { Method: method, ResourceType: detection.resource },
+    headers: { Allow: detection.allow.join(', ') },
+  });
+}
+
+/** No bucket has CORS rules, so no cross-origin request is allowed. */
+function preflightError(headers: HeaderMap): S3Error {
+  return headers['origin'] === undefined
+    ? new S3Error('BadRequest', {
+        message: 'Insufficient information. Origin request header needed.',
+      })
+    : new S3Error('AccessForbidden', {
+        message: 'CORSResponse: CORS is not enabled for this bucket.',
+      });
+}
+
+/** A version id on an operation that takes none would be silently dropped. */
+function screenQuery(operation: AnyOperation, query: QueryParameters): void {
+  if (!query.has('versionId') || operation.query.includes('versionId')) return;
+  throw new S3Error('InvalidArgument', {
+    message: 'This operation does not accept a version-id.',
+    details: { ArgumentName: 'versionId', ArgumentValue: query.get('versionId') ?? '' },
+  });
+}
+
+/**
+ * `x-amz-expected-bucket-owner` and its twin for copy sources: AccessDenied unless the header is the
+ * canonical id of the bucket's owner. A missing bucket is left to the operation.
+ */
+async function checkExpectedOwners(meta: Meta, headers: HeaderMap, bucket: string): Promise<void> {
+  const expected = headers['x-amz-expected-bucket-owner'];
+  if (expected !== undefined && bucket !== '') await checkOwner(meta, bucket, expected);
+  const expectedSource = headers['x-amz-source-expected-bucket-owner'];
+  const source = headers['x-amz-copy-source'];
+  if (expectedSource !== undefined && source !== undefined) {
+    await checkOwner(meta, parseCopySource(source).bucket, expectedSource);
+  }
+}
+
+async function checkOwner(meta: Meta, bucket: string, expected: string): Promise<void> {
+  const found = await meta.getBucket({ bucket });
+  if (!found.ok && found.refusal === 'NoSuchBucket') return;
+  if (unwrap(found, { bucket }).owner !== expected) throw new S3Error('AccessDenied');
+}
+
+/** Status and XML of anything thrown. HEAD and 304 have no body. */
+function errorReply(
+  thrown: unknown,
+  request: RawRequest,
+  progress: Progress,
+  hostId: string,
+  log: Log,
+): RawReply {
+  const error = toS3Error(thrown);
+  progress.code = error.code;
+  if (error.status >= 500 && error.cause !== undefined) {
+    const fields = {
+      requestId: request.id,
+      operation: progress.operation,
+      code: error.code,
+      error: error.cause,
+    };
+    if (error.status === 500) log.error(fields, 'request failed');
+    else log.warn(fields, 'request could not be served');
+  }
+  const headers: RawReply['headers'] = { ...error.headers };
+  if (request.method === 'HEAD' || error.status === 304) return { status: error.status, headers };
+  headers['Content-Type'] = 'application/xml';
+  const { address } = progress;
+  const resource =
+    address === undefined
+      ? request.rawPath
+      : `/${address.bucket}${address.key && `/${address.key}`}`;
+  return {
+    status: error.status,
+    headers,
+    body: errorDocument(error, { resource, requestId: request.id, hostId }),
+  };
+}
+
+interface Finished {
+  request: RawRequest;
+  reply: RawReply;
+  progress: Progress;
+  startedMs: number;
+  clock: Effects['clock'];
+}
+
+/** Hands the request's record out when the reply has been sent. */
+function record(observe: (record: RequestRecord) => void, done: Finished): void {
+  const { request, reply, progress, startedMs, clock } = done;
+  const firstByteMs = clock.monotonic() - startedMs;
+  const { finished } = reply;
+  reply.finished = () => {
+    finished?.();
+    observe({
+      requestId: request.id,
+      operation: progress.operation,
+      method: request.method,
+      bucket: progress.address?.bucket ?? '',
+      key: progress.address?.key ?? '',
+      accessKey: progress.accessKey,
+      remoteAddress: request.remoteAddress,
+      status: reply.status,
+      code: progress.code,
+      receivedBytes: request.contentLength ?? 0,
+      sentBytes: request.method === 'HEAD' ? 0 : bodyBytes(reply),
+      firstByteMs,
+      durationMs: clock.monotonic() - startedMs,
+    });
+  };
+}
+
+function bodyBytes(reply: RawReply): number {
+  if (reply.body === undefined) return 0;
+  if (typeof reply.body === 'string') return Buffer.byteLength(reply.body);
+  if (reply.body instanceof Uint8Array) return reply.body.length;
+  return Number(reply.headers['Content-Length'] ?? 0);
+}

@@ -1,0 +1,122 @@
+/**
+ * Headers that would change what a request means and that Ashlar does not act on: refused, never
+ * dropped. A client that asks for encryption, a lock or a public ACL and gets 200 would believe it.
+ */
+import { S3Error } from './errors.ts';
+import type { HeaderMap } from './request.ts';
+
+/** What to do about a header: true lets it pass, false is NotImplemented. */
+type Rule = (value: string) => boolean;
+
+const never: Rule = () => false;
+const only =
+  (...values: string[]): Rule =>
+  (value) =>
+    values.includes(value);
+
+/** ACLs that give nobody more than the owner has anyway. */
+const DEFAULT_ACLS = ['private', 'bucket-owner-full-control'];
+const CANNED_ACLS: ReadonlySet<string> = new Set([
+  ...DEFAULT_ACLS,
+  'public-read',
+  'public-read-write',
+  'authenticated-read',
+  'aws-exec-read',
+  'bucket-owner-read',
+  'log-delivery-write',
+]);
+
+const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
+  ['x-amz-acl', acl],
+  ['x-amz-tagging', (value) => value === ''],
+  // Objects have no tags, so both directives leave the copy without any.
+  ['x-amz-tagging-directive', directive],
+  ['x-amz-bucket-object-lock-enabled', (value) => value.toLowerCase() === 'false'],
+  ['x-amz-object-ownership', only('BucketOwnerEnforced')],
+  ['x-amz-bucket-namespace', only('global')],
+  ['x-amz-write-offset-bytes', never],
+  ['x-amz-rename-source', never],
+]);
+
+const REFUSED_PREFIXES: readonly string[] = [
+  'x-amz-server-side-encryption',
+  'x-amz-copy-source-server-side-encryption',
+  'x-amz-object-lock-',
+  'x-amz-grant-',
+  'x-amz-rename-source-',
+];
+
+/** Throws NotImplemented, or InvalidArgument for values that S3 itself does not know. */
+export function screenHeaders(method: string, headers: HeaderMap): void {
+  for (const name in headers) {
+    if (!name.startsWith('x-amz-')) continue;
+    const value = headers[name];
+    if (value === undefined) continue;
+    const rule = RULES.get(name);
+    const passes =
+      rule === undefined
+        ? !REFUSED_PREFIXES.some((prefix) => name.startsWith(prefix))
+        : rule(value);
+    if (!passes) throw notImplemented(name);
+  }
+  // A part of an object stored as if it were the whole would be silent corruption (RFC 9110 14.5).
+  if (method === 'PUT' && headers['content-range'] !== undefined) {
+    throw notImplemented('content-range');
+  }
+}
+
+function acl(value: string): boolean {
+  if (CANNED_ACLS.has(value)) return DEFAULT_ACLS.includes(value);
+  throw new S3Error('InvalidArgument', {
+    details: { ArgumentName: 'x-amz-acl', ArgumentValue: value },
+  });
+}
+
+function directive(value: string): boolean {
+  if (value === 'COPY' || value === 'REPLACE') return true;
+  throw new S3Error('InvalidArgument', {
+    message: 'Unknown tagging directive.',
+    details: { ArgumentName: 'x-amz-tagging-directive', ArgumentValue: value },
+  });
+}
+
+function notImplemented(header: string): S3Error {
+  return new S3Error('NotImplemented', {
+    message: 'A header you provided implies functionality that is not implemented',
+    details: { Header: header },
+  });
+}
+
+/** Sent twice, these would leave open which one counts; for all others S3 joins the values. */
+const SINGLE_HEADERS: ReadonlySet<string> = new Set([
+  'authorization',
+  'content-length',
+  'content-md5',
+  'content-range',
+  'content-type',
+  'date',
+  'expires',
+  'host',
+  'if-modified-since',
+  'if-range',
+  'if-unmodified-since',
+  'range',
+]);
+
+/** `x-amz-*` headers that are lists, or that S3 joins. */
+const JOINED_PREFIXES: readonly string[] = ['x-amz-meta-', 'x-amz-object-attributes'];
+
+/** Refuses a request in which a header that must be unique came twice: BadRequest. */
+export function refuseRepeatedHeaders(repeated: readonly string[]): void {
+  for (const name of repeated) {
+    const single =
+      SINGLE_HEADERS.has(name) ||
+      (name.startsWith('x-amz-') && !JOINED_PREFIXES.some((prefix) => name.startsWith(prefix)));
+    if (single) {
+      throw new S3Error('BadRequest', {
+        message: 'A header that may appear only once was sent more than once.',
+        details: { Header: name },
+      });
+    }
+  }
+}
