@@ -1,0 +1,90 @@
+import type { ChecksumAlgorithm, ChecksumType } from '../../../base/object-checksum.ts';
+import { CHECKSUM_ALGORITHMS } from '../../../base/object-checksum.ts';
+import type { UploadName, WriteCondition } from '../../../meta/protocol.ts';
+import { parseWriteCondition } from '../conditions.ts';
+import { S3Error } from '../errors.ts';
+import { checksumHeader } from '../ingest.ts';
+import { defineOperation } from '../operation.ts';
+import { uploadIdParameter } from '../parameters.ts';
+import { unwrap } from '../refusal.ts';
+import type { HeaderMap } from '../request.ts';
+import {
+  type CompletedPart,
+  readCompleteMultipartUpload,
+} from '../xml/complete-multipart-upload.ts';
+import {
+  type CompleteMultipartUploadResult,
+  completeMultipartUploadResult,
+} from '../xml/complete-multipart-upload-result.ts';
+import { urlEncode } from '../xml/elements.ts';
+import { xmlReply } from '../xml/reply.ts';
+import { parseChecksumType } from './create-multipart-upload.ts';
+
+interface Input extends UploadName {
+  parts: CompletedPart[];
+  condition: WriteCondition | undefined;
+  expected: { algorithm: ChecksumAlgorithm; value: string } | undefined;
+  expectedType: ChecksumType | undefined;
+  expectedSize: number | undefined;
+  host: string | undefined;
+}
+
+/** CompleteMultipartUpload: joins the parts that were named, in one step. */
+export const completeMultipartUpload = defineOperation<Input, CompleteMultipartUploadResult>({
+  name: 'CompleteMultipartUpload',
+  permission: 's3:PutObject',
+  body: 'xml',
+  query: ['uploadId'],
+  parse({ bucket, key, query, headers, xml }) {
+    return {
+      bucket,
+      key,
+      uploadId: uploadIdParameter(query),
+      parts: readCompleteMultipartUpload(xml),
+      condition: parseWriteCondition(headers),
+      expected: parseExpectedChecksum(headers),
+      expectedType: parseChecksumType(headers['x-amz-checksum-type']),
+      expectedSize: parseObjectSize(headers['x-amz-mp-object-size']),
+      host: headers['host'],
+    };
+  },
+  async execute({ host, ...command }, { meta, signal }) {
+    const { bucket, key } = command;
+    const completed = unwrap(await meta.completeUpload(command, { signal }), command);
+    const { etag, checksum } = completed;
+    return { location: locationOf(host, bucket, key), bucket, key, etag, checksum };
+  },
+  serialize: (result) => xmlReply(completeMultipartUploadResult(result)),
+});
+
+/**
+ * The checksum that the client expects of the whole object: a digest, for composite ones with
+ * `-N`. Any text is taken: one that is no checksum does not match either, which is BadDigest.
+ */
+function parseExpectedChecksum(headers: HeaderMap): Input['expected'] {
+  const found = CHECKSUM_ALGORITHMS.flatMap((algorithm) => {
+    const value = headers[checksumHeader(algorithm)];
+    return value === undefined ? [] : [{ algorithm, value }];
+  });
+  if (found.length <= 1) return found[0];
+  throw new S3Error('InvalidRequest', {
+    message: 'Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.',
+  });
+}
+
+function parseObjectSize(value: string | undefined): number | undefined {
+  if (value === undefined) return undefined;
+  if (/^[0-9]{1,15}$/.test(value)) return Number(value);
+  throw new S3Error('InvalidRequest', {
+    message: 'Value for x-amz-mp-object-size header is invalid.',
+  });
+}
+
+/** The address of the object under the name by which the client reached us. */
+function locationOf(host: string | undefined, bucket: string, key: string): string {
+  const path = `/${urlEncode(key)}`;
+  if (host === undefined) return `/${bucket}${path}`;
+  return host.startsWith(`${bucket}.`)
+    ? `http://${host}${path}`
+    : `http://${host}/${bucket}${path}`;
+}

@@ -1,0 +1,94 @@
+import type { ChecksumAlgorithm, ChecksumType } from '../../../base/object-checksum.ts';
+import { CHECKSUM_ALGORITHMS } from '../../../base/object-checksum.ts';
+import type { SystemMetadata, Upload, UserMetadata } from '../../../meta/protocol.ts';
+import { S3Error } from '../errors.ts';
+import { checksumAlgorithm } from '../ingest.ts';
+import { parseSystemMetadata, parseUserMetadata } from '../metadata.ts';
+import { defineOperation } from '../operation.ts';
+import { unwrap } from '../refusal.ts';
+import type { HeaderMap } from '../request.ts';
+import { initiateMultipartUploadResult } from '../xml/initiate-multipart-upload-result.ts';
+import { xmlReply } from '../xml/reply.ts';
+
+interface Input {
+  bucket: string;
+  key: string;
+  system: SystemMetadata;
+  user: UserMetadata;
+  checksum: { algorithm: ChecksumAlgorithm; type: ChecksumType } | undefined;
+}
+
+/** CreateMultipartUpload. */
+export const createMultipartUpload = defineOperation<Input, Upload>({
+  name: 'CreateMultipartUpload',
+  permission: 's3:PutObject',
+  body: 'none',
+  query: ['uploads'],
+  parse({ bucket, key, headers }) {
+    return {
+      bucket,
+      key,
+      system: parseSystemMetadata(headers),
+      user: parseUserMetadata(headers),
+      checksum: parseUploadChecksum(headers),
+    };
+  },
+  async execute(input, { meta, account, signal }) {
+    const command = { ...input, owner: account.id };
+    return unwrap(await meta.createUpload(command, { signal }), input);
+  },
+  serialize: (upload) =>
+    xmlReply(initiateMultipartUploadResult(upload), {
+      'x-amz-checksum-algorithm': upload.checksum?.algorithm,
+      'x-amz-checksum-type': upload.checksum?.type,
+    }),
+});
+
+/** What each algorithm can be; the first is the default (AWS: "Checking object integrity"). */
+const TYPES: Record<ChecksumAlgorithm, readonly ChecksumType[]> = {
+  CRC32: ['COMPOSITE', 'FULL_OBJECT'],
+  CRC32C: ['COMPOSITE', 'FULL_OBJECT'],
+  CRC64NVME: ['FULL_OBJECT'],
+  SHA1: ['COMPOSITE'],
+  SHA256: ['COMPOSITE'],
+};
+
+/**
+ * The checksum that the finished object will have. Without `x-amz-checksum-algorithm` it has none:
+ * parts are then checked against what comes with each of them, and that is not kept. Throws
+ * InvalidRequest.
+ */
+function parseUploadChecksum(headers: HeaderMap): Input['checksum'] {
+  const name = headers['x-amz-checksum-algorithm'];
+  const type = parseChecksumType(headers['x-amz-checksum-type']);
+  if (name === undefined) {
+    if (type === undefined) return undefined;
+    throw invalid(
+      'The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header.',
+    );
+  }
+  const algorithm = checksumAlgorithm(name);
+  if (algorithm === undefined) {
+    throw invalid(
+      `Checksum algorithm provided is unsupported. Please try again with any of the valid types: [${CHECKSUM_ALGORITHMS.join(', ')}]`,
+    );
+  }
+  const [standard = 'COMPOSITE'] = TYPES[algorithm];
+  if (type !== undefined && !TYPES[algorithm].includes(type)) {
+    throw invalid(
+      `The ${type} checksum type cannot be used with the ${algorithm.toLowerCase()} checksum algorithm.`,
+    );
+  }
+  return { algorithm, type: type ?? standard };
+}
+
+/** `x-amz-checksum-type`. Throws InvalidRequest. */
+export function parseChecksumType(value: string | undefined): ChecksumType | undefined {
+  const type = value?.toUpperCase();
+  if (type === undefined || type === 'COMPOSITE' || type === 'FULL_OBJECT') return type;
+  throw invalid('Value for x-amz-checksum-type header is invalid.');
+}
+
+function invalid(message: string): S3Error {
+  return new S3Error('InvalidRequest', { message });
+}

@@ -1,0 +1,82 @@
+import type { Answer, WriteCondition } from '../../../meta/protocol.ts';
+import { hasBodyDigest } from '../body-digest.ts';
+import { S3Error } from '../errors.ts';
+import { validateKey } from '../names.ts';
+import { defineOperation } from '../operation.ts';
+import { refusalError, unwrap } from '../refusal.ts';
+import { requireCurrentVersion } from '../version-id.ts';
+import { type DeleteRequest, type ObjectToDelete, readDelete } from '../xml/delete.ts';
+import { type DeleteOutcome, deleteResult } from '../xml/delete-result.ts';
+import { xmlReply } from '../xml/reply.ts';
+
+interface Input extends DeleteRequest {
+  bucket: string;
+  /** Why an object cannot be deleted, whatever is stored: by its place in `objects`. */
+  refused: (S3Error | undefined)[];
+}
+
+interface Output {
+  quiet: boolean;
+  outcomes: DeleteOutcome[];
+}
+
+/** DeleteObjects: up to 1,000 keys, each with an outcome of its own, in the order of the request. */
+export const deleteObjects = defineOperation<Input, Output>({
+  name: 'DeleteObjects',
+  permission: 's3:DeleteObject',
+  body: 'xml',
+  query: ['delete'],
+  parse({ bucket, headers, xml }) {
+    if (!hasBodyDigest(headers)) {
+      throw new S3Error('InvalidRequest', {
+        message: 'Missing required header for this request: Content-MD5 OR x-amz-checksum-*',
+      });
+    }
+    if (xml === '') throw new S3Error('MissingRequestBodyError');
+    const request = readDelete(xml);
+    return { bucket, ...request, refused: request.objects.map(refusalOf) };
+  },
+  async execute({ bucket, quiet, objects, refused }, { meta, signal }) {
+    const keys = objects
+      .filter((_, index) => refused[index] === undefined)
+      .map((object) => ({ key: object.key, condition: conditionOf(object) }));
+    // Asked also for no key at all: the bucket may not exist.
+    const answers = unwrap(await meta.deleteObjects({ bucket, keys }, { signal }), { bucket });
+    let answered = 0;
+    const outcomes = objects.map((object, index) => {
+      const refusal = refused[index];
+      return refusal === undefined
+        ? outcomeOf(object, answers[answered++])
+        : failed(object, refusal);
+    });
+    return { quiet, outcomes };
+  },
+  serialize: ({ quiet, outcomes }) =>
+    xmlReply(deleteResult(quiet ? outcomes.filter((outcome) => !outcome.deleted) : outcomes)),
+});
+
+function refusalOf({ key, versionId }: ObjectToDelete): S3Error | undefined {
+  try {
+    validateKey(key);
+    requireCurrentVersion(versionId, key);
+    return undefined;
+  } catch (error) {
+    if (error instanceof S3Error) return error;
+    throw error;
+  }
+}
+
+function conditionOf({ etag, size, modifiedMs }: ObjectToDelete): WriteCondition | undefined {
+  if (etag === undefined && size === undefined && modifiedMs === undefined) return undefined;
+  return { ifMatch: etag, ifMatchSize: size, ifMatchModifiedMs: modifiedMs };
+}
+
+function outcomeOf(object: ObjectToDelete, answer: Answer<unknown> | undefined): DeleteOutcome {
+  if (answer === undefined) throw new S3Error('InternalError');
+  if (!answer.ok) return failed(object, refusalError(answer, { key: object.key }));
+  return { key: object.key, versionId: object.versionId, deleted: true };
+}
+
+function failed({ key, versionId }: ObjectToDelete, error: S3Error): DeleteOutcome {
+  return { key, versionId, deleted: false, code: error.code, message: error.message };
+}
