@@ -1,9 +1,10 @@
 import type { Answer, WriteCondition } from '../../../meta/protocol.ts';
-import { hasBodyDigest } from '../body-digest.ts';
 import { S3Error } from '../errors.ts';
+import { parseChecksumHeader } from '../ingest.ts';
 import { validateKey } from '../names.ts';
 import { defineOperation } from '../operation.ts';
 import { refusalError, unwrap } from '../refusal.ts';
+import type { HeaderMap } from '../request.ts';
 import { requireCurrentVersion } from '../version-id.ts';
 import { type DeleteRequest, type ObjectToDelete, readDelete } from '../xml/delete.ts';
 import { type DeleteOutcome, deleteResult } from '../xml/delete-result.ts';
@@ -54,6 +55,15 @@ export const deleteObjects = defineOperation<Input, Output>({
   serialize: ({ quiet, outcomes }) =>
     xmlReply(deleteResult(quiet ? outcomes.filter((outcome) => !outcome.deleted) : outcomes)),
 });
+
+/** Whether the request carries a digest of its body, which the pipeline has then verified. */
+function hasBodyDigest(headers: HeaderMap): boolean {
+  return (
+    headers['content-md5'] !== undefined ||
+    parseChecksumHeader(headers) !== undefined ||
+    headers['x-amz-trailer']?.toLowerCase().includes('x-amz-checksum-') === true
+  );
+}
 
 function refusalOf({ key, versionId }: ObjectToDelete): S3Error | undefined {
   try {

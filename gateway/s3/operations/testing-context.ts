@@ -1,0 +1,120 @@
+/** What tests of operations need: a request as the pipeline hands it over, and a context. */
+import { systemClock } from '../../../base/clock.ts';
+import { Failure } from '../../../base/failure.ts';
+import { makeBlobId } from '../../../base/ids.ts';
+import { silentLog } from '../../../base/log.ts';
+import type { Answer, Bucket, Meta, Refusal, Upload } from '../../../meta/protocol.ts';
+import type { ObjectEngine } from '../../object/engine.ts';
+import type { Authenticated } from '../auth/identity.ts';
+import type { AnyOperation, Context, OperationRequest } from '../operation.ts';
+import { parseQuery } from '../query.ts';
+import type { RawReply } from '../request.ts';
+
+export const OWNER = 'a'.repeat(64);
+export const ACCOUNT = { id: OWNER, displayName: 'root', root: true };
+export const BUCKET: Bucket = {
+  id: 1,
+  name: 'photos',
+  owner: OWNER,
+  region: 'us-east-1',
+  createdMs: Date.UTC(2026, 10, 20, 8, 30, 0, 7),
+};
+export const UPLOAD: Upload = {
+  uploadId: 'upload-1',
+  bucket: 'photos',
+  key: 'big',
+  createdMs: Date.UTC(2026, 10, 20, 9),
+  owner: OWNER,
+  system: {},
+  user: {},
+};
+
+export function ok<T>(value: T): Promise<Answer<T>> {
+  return Promise.resolve({ ok: true, value });
+}
+
+export function refused(refusal: Refusal): Promise<{ ok: false; refusal: Refusal }> {
+  return Promise.resolve({ ok: false, refusal });
+}
+
+/** Something that has the given members and answers every other use with a Failure. */
+function only<T extends object>(members: Partial<T>, what: string): T {
+  return new Proxy(members as T, {
+    get(target, name, receiver) {
+      if (Reflect.has(target, name)) return Reflect.get(target, name, receiver);
+      throw new Failure('internal', `the test gave the ${what} no ${String(name)}`);
+    },
+  });
+}
+
+/** Bytes as chunks of at most `size`, each a copy. */
+export async function* chunksOf(content: string | Uint8Array, size = 7): AsyncGenerator<Buffer> {
+  const bytes = Buffer.from(content);
+  for (let start = 0; start < bytes.length; start += size) {
+    yield Buffer.from(bytes.subarray(start, start + size));
+  }
+}
+
+export interface TestRequest {
+  bucket?: string;
+  key?: string;
+  /** Raw, as after `?`. */
+  query?: string;
+  headers?: Record<string, string>;
+  xml?: string;
+  /** Payload of stream operations. */
+  content?: string | Uint8Array;
+  trailer?: Authenticated['trailer'];
+  meta?: Partial<Meta>;
+  objects?: Partial<ObjectEngine>;
+  region?: string;
+}
+
+function requestOf(test: TestRequest): OperationRequest {
+  return {
+    method: 'GET',
+    bucket: test.bucket ?? 'photos',
+    key: test.key ?? '',
+    query: parseQuery(test.query ?? ''),
+    headers: test.headers ?? {},
+    xml: test.xml ?? '',
+    contentLength: test.content === undefined ? undefined : Buffer.from(test.content).length,
+  };
+}
+
+function contextOf(test: TestRequest): Context {
+  const meta = only<Meta>(test.meta ?? {}, 'metadata service');
+  return {
+    requestId: '0123456789abcdef',
+    account: ACCOUNT,
+    payload: {
+      account: ACCOUNT,
+      accessKey: 'AKTEST',
+      body: chunksOf(test.content ?? ''),
+      decodedLength: test.content === undefined ? undefined : Buffer.from(test.content).length,
+      trailer: test.trailer,
+    },
+    meta,
+    objects: only<ObjectEngine>({ meta, ...test.objects }, 'object engine'),
+    clock: systemClock,
+    log: silentLog,
+    signal: new AbortController().signal,
+    region: test.region ?? 'us-east-1',
+  };
+}
+
+/** Runs an operation as the pipeline does: what `parse` throws becomes a rejection, too. */
+export async function run(operation: AnyOperation, test: TestRequest): Promise<RawReply> {
+  return operation.run(requestOf(test))(contextOf(test));
+}
+
+/** An engine's `store` that keeps nothing but hands `commit` what it would have stored. */
+export const storing: ObjectEngine['store'] = async (body, commit) => {
+  let size = 0;
+  for await (const chunk of body) size += chunk.length;
+  const data =
+    size === 0
+      ? ({ kind: 'none' } as const)
+      : ({ kind: 'blob', blob: makeBlobId(7, 1), size, blockSize: 1 << 20 } as const);
+  return commit({ writer: 7, size, data, missing: [] });
+};
