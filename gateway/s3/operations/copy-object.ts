@@ -1,0 +1,172 @@
+import { createDigest } from '../../../base/digest.ts';
+import type { ChecksumAlgorithm, ObjectChecksum } from '../../../base/object-checksum.ts';
+import type {
+  Answer,
+  CopyObjectCommand,
+  ObjectRecord,
+  SystemMetadata,
+  UserMetadata,
+  WriteCondition,
+} from '../../../meta/protocol.ts';
+import { COPY_SOURCE_PREFIX, evaluateReadConditions, parseWriteCondition } from '../conditions.ts';
+import { type CopySource, parseCopySource } from '../copy-source.ts';
+import { S3Error } from '../errors.ts';
+import { checksumAlgorithm } from '../ingest.ts';
+import { parseStorageClass, parseSystemMetadata, parseUserMetadata } from '../metadata.ts';
+import { type Context, defineOperation } from '../operation.ts';
+import { invalidArgument } from '../parameters.ts';
+import { unwrap } from '../refusal.ts';
+import type { HeaderMap } from '../request.ts';
+import { requireCurrentVersion } from '../version-id.ts';
+import { type CopyObjectResult, copyObjectResult } from '../xml/copy-object-result.ts';
+import { xmlReply } from '../xml/reply.ts';
+
+/** How often a source that is replaced while it is copied is read again. */
+const ATTEMPTS_MAX = 5;
+
+interface Input {
+  bucket: string;
+  key: string;
+  source: CopySource;
+  headers: HeaderMap;
+  /** With the directive REPLACE; undefined for COPY. */
+  replaced: { system: SystemMetadata; user: UserMetadata } | undefined;
+  /** Not copied with the rest: AWS takes both from the request, whatever the directive. */
+  storageClass: string | undefined;
+  redirect: string | undefined;
+  /** Something that a copy onto itself would change. */
+  changes: boolean;
+  algorithm: ChecksumAlgorithm | undefined;
+  condition: WriteCondition | undefined;
+}
+
+/**
+ * CopyObject: the new object refers to the blobs of the old one, in one transaction, at any size.
+ * It therefore keeps the source's ETag (also `md5-of-md5s-N`, where AWS makes a fresh MD5) and, if
+ * no other algorithm is asked for, its checksum.
+ */
+export const copyObject = defineOperation<Input, CopyObjectResult>({
+  name: 'CopyObject',
+  permission: 's3:PutObject',
+  body: 'none',
+  query: [],
+  parse({ bucket, key, headers }) {
+    const replaces = parseDirective(headers['x-amz-metadata-directive']);
+    const system = parseSystemMetadata(headers);
+    const algorithm = parseAlgorithm(headers);
+    refuseRange(headers);
+    return {
+      bucket,
+      key,
+      source: parseCopySource(headers['x-amz-copy-source'] ?? ''),
+      headers,
+      replaced: replaces ? { system, user: parseUserMetadata(headers) } : undefined,
+      storageClass: parseStorageClass(headers['x-amz-storage-class']),
+      redirect: system.websiteRedirectLocation,
+      changes:
+        replaces ||
+        algorithm !== undefined ||
+        headers['x-amz-storage-class'] !== undefined ||
+        system.websiteRedirectLocation !== undefined,
+      algorithm,
+      condition: parseWriteCondition(headers),
+    };
+  },
+  async execute(input, context) {
+    const { source } = input;
+    if (!input.changes && source.bucket === input.bucket && source.key === input.key) {
+      throw new S3Error('InvalidRequest', {
+        message:
+          "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.",
+      });
+    }
+    for (let attempt = 1; ; attempt++) {
+      const answer = await copyOnce(input, context);
+      const again = !answer.ok && answer.refusal === 'SourceChanged' && attempt < ATTEMPTS_MAX;
+      if (!again) return unwrap(answer, input);
+    }
+  },
+  serialize: (result) => xmlReply(copyObjectResult(result)),
+});
+
+function parseDirective(value: string | undefined): boolean {
+  if (value === undefined || value === 'COPY') return false;
+  if (value === 'REPLACE') return true;
+  throw invalidArgument('x-amz-metadata-directive', value, 'Unknown metadata directive.');
+}
+
+function parseAlgorithm(headers: HeaderMap): ChecksumAlgorithm | undefined {
+  const value = headers['x-amz-checksum-algorithm'];
+  if (value === undefined) return undefined;
+  const algorithm = checksumAlgorithm(value);
+  if (algorithm !== undefined) return algorithm;
+  throw new S3Error('InvalidRequest', {
+    message: 'Checksum algorithm provided is unsupported.',
+  });
+}
+
+/** A range belongs to UploadPartCopy; here it would be dropped and the whole object copied. */
+function refuseRange(headers: HeaderMap): void {
+  const range = headers['x-amz-copy-source-range'];
+  if (range === undefined) return;
+  throw invalidArgument(
+    'x-amz-copy-source-range',
+    range,
+    'CopyObject copies whole objects; a range is for UploadPartCopy.',
+  );
+}
+
+async function copyOnce(input: Input, context: Context): Promise<Answer<CopyObjectResult>> {
+  const { source } = input;
+  const { object, checksum } = await readSource(input, context);
+  const command: CopyObjectCommand = {
+    writer: context.objects.writer(),
+    source: { bucket: source.bucket, key: source.key, version: object.version },
+    bucket: input.bucket,
+    key: input.key,
+    owner: context.account.id,
+    metadata: metadataOf(input, object),
+    checksum,
+    condition: input.condition,
+  };
+  const answer = await context.meta.copyObject(command);
+  if (!answer.ok) return answer;
+  const { etag, modifiedMs } = answer.value;
+  return { ok: true, value: { etag, modifiedMs, checksum: answer.value.checksum } };
+}
+
+/** The source, judged by the conditions; its checksum by another algorithm if one is asked for. */
+async function readSource(
+  input: Input,
+  { meta, objects }: Context,
+): Promise<{ object: ObjectRecord; checksum: ObjectChecksum | undefined }> {
+  const { source, algorithm } = input;
+  const { bucket, key } = source;
+  const found = unwrap(await meta.getObject({ bucket, key }), source);
+  requireCurrentVersion(source.versionId, source.key);
+  evaluateReadConditions(input.headers, found.object, COPY_SOURCE_PREFIX);
+  if (algorithm === undefined || found.object.checksum?.algorithm === algorithm) {
+    return { object: found.object, checksum: undefined };
+  }
+  const opened = unwrap(await objects.open({ bucket, key }), source);
+  try {
+    evaluateReadConditions(input.headers, opened.object, COPY_SOURCE_PREFIX);
+    const digest = createDigest(algorithm);
+    for await (const chunk of opened.read()) digest.update(chunk);
+    const value = digest.digest().toString('base64');
+    return { object: opened.object, checksum: { algorithm, type: 'FULL_OBJECT', value } };
+  } finally {
+    opened.close();
+  }
+}
+
+/** The copy's metadata; undefined when it is exactly the source's. */
+function metadataOf(input: Input, object: ObjectRecord): CopyObjectCommand['metadata'] {
+  if (input.replaced !== undefined) return input.replaced;
+  const { storageClass, redirect } = input;
+  const { system, user } = object;
+  if (system.storageClass === storageClass && system.websiteRedirectLocation === redirect) {
+    return undefined;
+  }
+  return { system: { ...system, storageClass, websiteRedirectLocation: redirect }, user };
+}

@@ -1,0 +1,102 @@
+import type { ChecksumAlgorithm } from '../../../base/object-checksum.ts';
+import {
+  type SystemMetadata,
+  type UserMetadata,
+  type WriteCondition,
+  type Written,
+} from '../../../meta/protocol.ts';
+import { parseWriteCondition } from '../conditions.ts';
+import { quoteEtag } from '../etag.ts';
+import { ingest, type IngestResult } from '../ingest.ts';
+import { parseSystemMetadata, parseUserMetadata } from '../metadata.ts';
+import { type Context, defineOperation } from '../operation.ts';
+import { checksumHeaders } from '../object-reply.ts';
+import { unwrap } from '../refusal.ts';
+import type { HeaderMap } from '../request.ts';
+
+/** Largest object that one PutObject takes: 5 GiB. */
+export const PUT_BYTES_MAX = 5 * 1024 ** 3;
+
+/** What the object's checksum is when the client names no algorithm, as on AWS. */
+const DEFAULT_ALGORITHM: ChecksumAlgorithm = 'CRC64NVME';
+
+/** Bodies above this are not worth taking in before it is known that the bucket exists. */
+const LOOK_FIRST_BYTES = 1024 * 1024;
+
+interface Input {
+  bucket: string;
+  key: string;
+  headers: HeaderMap;
+  contentLength: number | undefined;
+  system: SystemMetadata;
+  user: UserMetadata;
+  condition: WriteCondition | undefined;
+}
+
+interface Output {
+  written: Written;
+  checksum: IngestResult['checksum'];
+}
+
+/** PutObject. */
+export const putObject = defineOperation<Input, Output>({
+  name: 'PutObject',
+  permission: 's3:PutObject',
+  body: 'stream',
+  query: [],
+  parse({ bucket, key, headers, contentLength }) {
+    return {
+      bucket,
+      key,
+      headers,
+      contentLength,
+      system: parseSystemMetadata(headers),
+      user: parseUserMetadata(headers),
+      condition: parseWriteCondition(headers),
+    };
+  },
+  async execute(input, context) {
+    const upload = ingest(context.payload, input, {
+      maxBytes: PUT_BYTES_MAX,
+      defaultAlgorithm: DEFAULT_ALGORITHM,
+    });
+    const { bucket, key } = input;
+    if ((input.contentLength ?? Infinity) > LOOK_FIRST_BYTES) await lookFirst(bucket, context);
+    const answer = await context.objects.store(
+      upload.body,
+      ({ writer, size, data, missing }) => {
+        const { md5, checksum } = upload.result();
+        return context.meta.putObject({
+          writer,
+          bucket,
+          key,
+          object: {
+            size,
+            etag: md5,
+            owner: context.account.id,
+            data,
+            checksum: checksum && { ...checksum, type: 'FULL_OBJECT' },
+            system: input.system,
+            user: input.user,
+          },
+          condition: input.condition,
+          missing,
+        });
+      },
+      { sizeHint: input.contentLength },
+    );
+    return { written: unwrap(answer, input), checksum: upload.result().checksum };
+  },
+  serialize: ({ written, checksum }) => ({
+    status: 200,
+    headers: {
+      ETag: quoteEtag(written.etag),
+      ...(checksum && checksumHeaders({ ...checksum, type: 'FULL_OBJECT' })),
+    },
+  }),
+});
+
+/** Answers NoSuchBucket before a large body (and before `100 Continue`), as AWS does. */
+async function lookFirst(bucket: string, { meta }: Context): Promise<void> {
+  unwrap(await meta.getBucket({ bucket }), { bucket });
+}
