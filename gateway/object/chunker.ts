@@ -1,0 +1,76 @@
+/**
+ * Cuts a stream of chunks into blocks with as few copies as possible: a body that arrives as one
+ * chunk, and whole blocks inside a big chunk, are used as they are; everything else is copied once
+ * into a buffer made for its block. Chunks belong to the chunker from the moment they are pushed,
+ * and no buffer is ever used twice: a block's bytes may still be on their way to a slow node long
+ * after its upload has ended.
+ */
+export class Chunker {
+  readonly #blockSize: number;
+  /** Bytes still to come according to the caller; negative or NaN when that is not known. */
+  #expected: number;
+  /** A chunk that is the whole block so far: copied only when more bytes follow. */
+  #held: Uint8Array | undefined;
+  #buffer: Buffer | undefined;
+  #filled = 0;
+
+  /** `sizeHint`: length of the whole body in bytes, when known; a wrong hint costs copies only. */
+  constructor(blockSize: number, sizeHint?: number) {
+    this.#blockSize = blockSize;
+    this.#expected = sizeHint ?? Number.NaN;
+  }
+
+  /** True before the first byte of a block. */
+  get empty(): boolean {
+    return this.#filled === 0;
+  }
+
+  /** True when the block must be taken before anything more is pushed. */
+  get full(): boolean {
+    return this.#filled === this.#blockSize;
+  }
+
+  /** Bytes that the next block is going to need at most, as far as is known. */
+  get nextBytes(): number {
+    return this.#expected > 0 ? Math.min(this.#expected, this.#blockSize) : this.#blockSize;
+  }
+
+  /** Adds bytes of `chunk` from `offset` to the block; returns the offset of the first byte left. */
+  push(chunk: Uint8Array, offset: number): number {
+    const space = this.#blockSize - this.#filled;
+    const end = Math.min(chunk.length, offset + space);
+    const bytes = end - offset === chunk.length ? chunk : chunk.subarray(offset, end);
+    if (this.#filled === 0) {
+      this.#held = bytes;
+    } else {
+      this.#reserve(this.#filled + bytes.length).set(bytes, this.#filled);
+    }
+    this.#filled += bytes.length;
+    return end;
+  }
+
+  /** The block so far: full, or the last of its body. `undefined` when there is none. */
+  take(): Uint8Array | undefined {
+    if (this.#filled === 0) return undefined;
+    const block = this.#held ?? this.#buffer?.subarray(0, this.#filled);
+    this.#expected -= this.#filled;
+    this.#held = undefined;
+    this.#buffer = undefined;
+    this.#filled = 0;
+    return block;
+  }
+
+  /** The block's own buffer, with room for `length` bytes and all bytes so far in it. */
+  #reserve(length: number): Buffer {
+    const current = this.#buffer;
+    if (current !== undefined && current.length >= length) return current;
+    const size = Math.max(length, current === undefined ? this.nextBytes : this.#blockSize);
+    // Not from the shared pool: a slice of it would keep a slab alive as long as the slowest node.
+    const buffer = Buffer.allocUnsafeSlow(size);
+    const before = this.#held ?? current?.subarray(0, this.#filled);
+    if (before !== undefined) buffer.set(before, 0);
+    this.#held = undefined;
+    this.#buffer = buffer;
+    return buffer;
+  }
+}
