@@ -1,0 +1,191 @@
+/**
+ * A storage node's folder: who it belongs to, who uses it now, and whether it was left in order.
+ *
+ *   node.json   identity: format, node id, cluster id, generation (grows with every start)
+ *   lock        held by the process that uses the folder
+ *   clean       there while the store is closed in order
+ *   blocks/     the LMDB environment
+ */
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { z } from 'zod';
+import { Failure } from '../base/failure.ts';
+import { syncFolder, writeFileDurably } from './durable-file.ts';
+import { dataFile } from './block-store.ts';
+
+/** Of everything in the folder. A newer one is refused, an older one would be migrated. */
+export const FOLDER_FORMAT = 1;
+
+const identitySchema = z.object({
+  format: z.number().int(),
+  id: z.string(),
+  clusterId: z.string().optional(),
+  generation: z.number().int().min(0),
+});
+
+export interface NodeIdentity {
+  id: string;
+  /** The cluster that the blocks belong to; known from the first registration on. */
+  clusterId: string | undefined;
+  /** How often the node has opened its store; tells an old copy of the folder from the present one. */
+  generation: number;
+}
+
+export interface NodeFolder {
+  readonly identity: NodeIdentity;
+  /** The environment's folder. */
+  readonly blocks: string;
+  /** True when there is a store that was not closed in order: check it before opening it. */
+  readonly unclean: boolean;
+  /** The store is open: it is unclean from now on, until `release`. */
+  opened(): void;
+  /** Remembers the cluster, durably. */
+  join(clusterId: string): void;
+  /** Gives the folder up. `clean`: the store was closed in order. */
+  release(options: { clean: boolean }): void;
+}
+
+export interface FolderOptions {
+  folder: string;
+  /** The id that the folder must have; undefined: whichever it has. */
+  id?: string | undefined;
+  /** Names a blank folder when no id is given. */
+  newId: () => string;
+}
+
+/**
+ * Takes possession of the folder, creating it when needed. Failures: `unavailable` (another process
+ * uses it), `invalid` (another node's, a newer format, not readable), `corrupt` (its store is gone).
+ */
+export function openNodeFolder(options: FolderOptions): NodeFolder {
+  const { folder } = options;
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const unlock = lockFolder(folder);
+  try {
+    return new OwnedFolder(options, unlock);
+  } catch (error) {
+    unlock();
+    throw error;
+  }
+}
+
+class OwnedFolder implements NodeFolder {
+  readonly identity: NodeIdentity;
+  readonly blocks: string;
+  readonly unclean: boolean;
+  readonly #folder: string;
+  readonly #unlock: () => void;
+
+  constructor(options: FolderOptions, unlock: () => void) {
+    const { folder, id, newId } = options;
+    this.#folder = folder;
+    this.#unlock = unlock;
+    this.blocks = join(folder, 'blocks');
+    const known = readIdentity(folder);
+    if (known !== undefined && id !== undefined && known.id !== id) {
+      throw new Failure(
+        'invalid',
+        `${folder} belongs to the storage node ${known.id}, not to ${id}. ` +
+          `Start it as ${known.id}, or give ${id} a folder of its own.`,
+      );
+    }
+    const hasStore = existsSync(dataFile(this.blocks));
+    if (known !== undefined && known.generation > 0 && !hasStore) {
+      throw new Failure(
+        'corrupt',
+        `the store of the storage node ${known.id} is gone from ${folder}. ` +
+          'If its disk is not mounted, mount it; if it is lost, start with an empty folder.',
+      );
+    }
+    if (known === undefined && hasStore) {
+      throw new Failure(
+        'invalid',
+        `${folder} holds a store but no node.json. Restore that file, or start with an empty folder.`,
+      );
+    }
+    this.identity = known ?? { id: id ?? newId(), clusterId: undefined, generation: 0 };
+    if (known === undefined) this.#save();
+    this.unclean = hasStore && !existsSync(this.#cleanMarker);
+  }
+
+  get #cleanMarker(): string {
+    return join(this.#folder, 'clean');
+  }
+
+  opened(): void {
+    rmSync(this.#cleanMarker, { force: true });
+    this.identity.generation += 1;
+    this.#save();
+    syncFolder(this.blocks);
+  }
+
+  join(clusterId: string): void {
+    this.identity.clusterId = clusterId;
+    this.#save();
+  }
+
+  release(options: { clean: boolean }): void {
+    if (options.clean) writeFileDurably(this.#cleanMarker, '');
+    this.#unlock();
+  }
+
+  #save(): void {
+    const text = JSON.stringify({ format: FOLDER_FORMAT, ...this.identity }, null, 2);
+    writeFileDurably(identityFile(this.#folder), `${text}\n`);
+  }
+}
+
+const identityFile = (folder: string): string => join(folder, 'node.json');
+
+function readIdentity(folder: string): NodeIdentity | undefined {
+  const path = identityFile(folder);
+  if (!existsSync(path)) return undefined;
+  const parsed = identitySchema.safeParse(parseJson(readFileSync(path, 'utf8')));
+  if (!parsed.success) {
+    throw new Failure(
+      'invalid',
+      `${path} is not readable. Restore it, or start with an empty folder.`,
+    );
+  }
+  const { format, id, clusterId, generation } = parsed.data;
+  if (format > FOLDER_FORMAT) {
+    throw new Failure(
+      'invalid',
+      `${folder} was written by a newer version (format ${format}, this one knows ` +
+        `${FOLDER_FORMAT}). Start that version again.`,
+    );
+  }
+  return { id, clusterId, generation };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Exclusive use of the folder for as long as this process lives. Node has no file locks of its own,
+ * but SQLite, which comes with it, takes one with an exclusive transaction. The kernel drops it with
+ * the process, however that ends, so there is no stale lock, no process id to be reused and no
+ * difference between containers that share a disk.
+ */
+function lockFolder(folder: string): () => void {
+  const database = new DatabaseSync(join(folder, 'lock'), { timeout: 0 });
+  try {
+    database.exec('BEGIN EXCLUSIVE');
+  } catch (error) {
+    database.close();
+    throw new Failure(
+      'unavailable',
+      `${folder} is in use by another storage node process. Stop that one first.`,
+      { cause: error },
+    );
+  }
+  return () => {
+    if (database.isOpen) database.close();
+  };
+}
