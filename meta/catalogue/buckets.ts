@@ -1,0 +1,314 @@
+/**
+ * Buckets: created and deleted under their name, known to all other rows by a number that is never
+ * used again.
+ *
+ * Deleting takes two commits. The first marks the bucket, which changes the stamp that every commit
+ * of an object checks; then the bucket is looked through; then it goes, or the mark does. A mark
+ * without a live attempt (see `attempts.ts`) is taken off by whoever meets it. Should its attempt
+ * live after all, in another process, its last commit finds another stamp and fails.
+ */
+import { type KeyValueStore, KV_LIMITS, readCounter } from '../engine/kv.ts';
+import { type Answer, type Bucket, BUCKETS_MAX, type Meta } from '../protocol.ts';
+import { createAttempts } from './attempts.ts';
+import type { Codec } from './codec.ts';
+import { type Draft, rawCodec } from './draft.ts';
+import {
+  BUCKET_COUNT_KEY,
+  type Bounds,
+  bucketBounds,
+  bucketKey,
+  justAfter,
+  NEXT_BUCKET_KEY,
+  objectBounds,
+  ownerBucketsKey,
+  usageBounds,
+} from './keyspace.ts';
+import { bucketCodec, type BucketRow, nextBucketCodec, publicBucket } from './records.ts';
+import { enqueue } from './references.ts';
+import { PENDING, type RunOptions, type Runner, type Step } from './runner.ts';
+import { usageOf } from './usage.ts';
+
+/** Buckets whose rows are kept decoded. */
+const NAMES_MAX = 10_000;
+/** Never seen outside: the step is run again. */
+const BEING_DELETED: Answer<never> = { ok: false, refusal: 'OperationAborted' };
+export const NO_SUCH_BUCKET: Answer<never> = { ok: false, refusal: 'NoSuchBucket' };
+
+/** Keys of rows that lie under a bucket's number. */
+export type KeysOf = (bucketId: number) => readonly Buffer[];
+
+/** What a step decides in a bucket that stands. */
+export type BucketStep<T> = (draft: Draft, bucket: BucketRow) => Answer<T>;
+
+type BucketMethods = Pick<
+  Meta,
+  'createBucket' | 'getBucket' | 'deleteBucket' | 'listBuckets' | 'bucketUsage'
+>;
+
+export interface Buckets extends BucketMethods {
+  count(): Promise<number>;
+  /**
+   * Reads the bucket's row and, in the same snapshot, the rows whose keys follow from its number.
+   * Undefined: no such bucket.
+   */
+  read(
+    name: string,
+    keysOf: KeysOf,
+  ): Promise<{ bucket: BucketRow; entries: Awaited<ReturnType<KeyValueStore['get']>> } | undefined>;
+  /** Runs a step whose commit holds only while the bucket stands unchanged. */
+  run<T>(
+    name: string,
+    keysOf: KeysOf,
+    step: BucketStep<T>,
+    options?: RunOptions<T>,
+  ): Promise<Answer<T>>;
+  /** The number that the name had last, if known: what is read by it must be verified. */
+  hint(name: string): number | undefined;
+}
+
+/* ------------------------------------------------------------------ steps */
+
+export interface CreateBucketCommand {
+  name: string;
+  owner: string;
+  region: string;
+}
+
+const counterCodec: Codec<number> = {
+  encode: () => Buffer.alloc(8),
+  decode: (bytes) => Number(bytes.readBigInt64BE(0)),
+};
+
+/** `bucketsMax`: of one owner. */
+export function createBucketStep(
+  draft: Draft,
+  command: CreateBucketCommand,
+  bucketsMax: number,
+): Answer<Bucket> {
+  const row = draft.row(bucketKey(command.name), bucketCodec);
+  const next = draft.row(NEXT_BUCKET_KEY, nextBucketCodec);
+  const owned = draft.row(ownerBucketsKey(command.owner), counterCodec);
+  if (row === undefined || next === undefined || owned === undefined) return PENDING;
+  if (row.value !== null) {
+    const mine = row.value.owner === command.owner;
+    return { ok: false, refusal: mine ? 'BucketAlreadyOwnedByYou' : 'BucketAlreadyExists' };
+  }
+  // Every creation checks the row of the next number, so no two of them see the same count.
+  if ((owned.value ?? 0) >= bucketsMax) return { ok: false, refusal: 'TooManyBuckets' };
+  const id = next.value?.next ?? 1;
+  const { name, owner, region } = command;
+  const bucket: Bucket = { id, name, owner, region, createdMs: draft.nowMs };
+  draft.put(next, { next: id + 1 });
+  draft.put(row, bucket);
+  draft.add(BUCKET_COUNT_KEY, 1);
+  draft.add(ownerBucketsKey(owner), 1);
+  return { ok: true, value: bucket };
+}
+
+/** Marks the bucket as being deleted by `attempt`; a mark without a live attempt is replaced. */
+export function markDeletingStep(
+  draft: Draft,
+  name: string,
+  attempt: string,
+  isLive: (attempt: string) => boolean,
+): Answer<BucketRow> {
+  const row = draft.row(bucketKey(name), bucketCodec);
+  if (row === undefined) return PENDING;
+  if (row.value === null) return NO_SUCH_BUCKET;
+  const other = row.value.deleting;
+  if (other !== undefined && isLive(other)) return { ok: false, refusal: 'OperationAborted' };
+  const marked = { ...row.value, deleting: attempt };
+  draft.put(row, marked);
+  return { ok: true, value: marked };
+}
+
+/** Takes the mark of `attempt` off, if it is there. */
+export function unmarkStep(draft: Draft, name: string, attempt: string): Answer<null> {
+  const row = draft.row(bucketKey(name), bucketCodec);
+  if (row === undefined) return PENDING;
+  if (row.value?.deleting === attempt) draft.put(row, { ...row.value, deleting: undefined });
+  return { ok: true, value: null };
+}
+
+/** Removes a bucket that carries the mark of `attempt`, with its counters. */
+export function removeBucketStep(
+  draft: Draft,
+  name: string,
+  attempt: string,
+  lane: number,
+  counters: readonly Buffer[],
+): Answer<null> {
+  const row = draft.row(bucketKey(name), bucketCodec);
+  if (row === undefined) return PENDING;
+  if (row.value === null) return NO_SUCH_BUCKET;
+  if (row.value.deleting !== attempt) return { ok: false, refusal: 'OperationAborted' };
+  for (const key of counters) {
+    const counter = draft.row(key, rawCodec);
+    if (counter === undefined) return PENDING;
+    if (counter.value !== null) draft.remove(counter);
+  }
+  enqueue(draft, { lane }, { kind: 'bucket', bucketId: row.value.id });
+  draft.add(BUCKET_COUNT_KEY, -1);
+  draft.add(ownerBucketsKey(row.value.owner), -1);
+  draft.remove(row);
+  return { ok: true, value: null };
+}
+
+/* ------------------------------------------------------------------ with a store */
+
+export interface BucketsSettings {
+  store: KeyValueStore;
+  runner: Runner;
+  lane: number;
+  bucketsMax?: number | undefined;
+}
+
+export function createBuckets(settings: BucketsSettings): Buckets {
+  const { store, runner, lane } = settings;
+  const bucketsMax = settings.bucketsMax ?? BUCKETS_MAX;
+  const attempts = createAttempts(runner.ids.boot);
+  const { seen, codecOf } = createMemory();
+
+  const read: Buckets['read'] = async (name, keysOf) => {
+    const key = bucketKey(name);
+    for (;;) {
+      const guess = seen(name);
+      const keys = guess === undefined ? [] : keysOf(guess);
+      const [entry, ...entries] = await store.get([key, ...keys]);
+      if (entry === null || entry === undefined) return undefined;
+      const bucket = codecOf(name).decode(entry.value);
+      // A name may belong to another bucket than last time: then the other rows are not its own.
+      if (bucket.id === guess) return { bucket, entries };
+    }
+  };
+
+  async function unmark(name: string, attempt: string): Promise<void> {
+    await runner.run([bucketKey(name)], (draft) => unmarkStep(draft, name, attempt));
+  }
+
+  async function run<T>(
+    name: string,
+    keysOf: KeysOf,
+    step: BucketStep<T>,
+    options?: RunOptions<T>,
+  ): Promise<Answer<T>> {
+    const key = bucketKey(name);
+    const codec = codecOf(name);
+    for (;;) {
+      let mark: string | undefined;
+      const guarded: Step<T> = (draft) => {
+        mark = undefined;
+        const row = draft.row(key, codec);
+        if (row === undefined) return PENDING;
+        if (row.value === null) return NO_SUCH_BUCKET;
+        mark = row.value.deleting;
+        if (mark !== undefined) return BEING_DELETED;
+        const answer = step(draft, row.value);
+        draft.check(row);
+        return answer;
+      };
+      const guess = seen(name);
+      const keys = guess === undefined ? [key] : [key, ...keysOf(guess)];
+      const answer = await runner.run(keys, guarded, options);
+      if (mark === undefined) return answer;
+      // Somebody deletes the bucket: wait for what comes of it, or undo what a dead one left.
+      if (!(await attempts.settled(mark))) await unmark(name, mark);
+    }
+  }
+
+  async function attemptDelete(name: string, attempt: string): Promise<Answer<null>> {
+    const keys = [bucketKey(name)];
+    const marked = await runner.run(keys, (draft) =>
+      markDeletingStep(draft, name, attempt, attempts.isLive),
+    );
+    if (!marked.ok) return marked;
+    const first = await store.range({ ...objectBounds(marked.value.id, ''), limit: 1 });
+    if (first.length > 0) {
+      await unmark(name, attempt);
+      return { ok: false, refusal: 'BucketNotEmpty' };
+    }
+    const usage = usageBounds(marked.value.id);
+    const counters = await store.range({ ...usage, limit: KV_LIMITS.rangeRows });
+    const counterKeys = counters.map((row) => row.key);
+    return runner.run([...keys, ...counterKeys], (draft) =>
+      removeBucketStep(draft, name, attempt, lane, counterKeys),
+    );
+  }
+
+  return {
+    read,
+    run,
+    hint: seen,
+    async deleteBucket({ bucket }) {
+      for (;;) {
+        const found = await read(bucket, () => []);
+        const other = found?.bucket.deleting;
+        if (other === undefined || !(await attempts.settled(other))) break;
+      }
+      return attempts.run((attempt) => attemptDelete(bucket, attempt));
+    },
+    async createBucket(command) {
+      const keys = [bucketKey(command.name), NEXT_BUCKET_KEY, ownerBucketsKey(command.owner)];
+      return runner.run(keys, (draft) => createBucketStep(draft, command, bucketsMax));
+    },
+    async getBucket({ bucket }) {
+      const found = await read(bucket, () => []);
+      return found === undefined ? NO_SUCH_BUCKET : { ok: true, value: publicBucket(found.bucket) };
+    },
+    async listBuckets({ prefix, after, limit }) {
+      const { start, end } = bucketBounds(prefix, after);
+      return limit < 1 ? { buckets: [] } : bucketPage(store, { start, end }, limit);
+    },
+    async bucketUsage({ bucket }) {
+      const found = await read(bucket, () => []);
+      if (found === undefined) return NO_SUCH_BUCKET;
+      return { ok: true, value: await usageOf(store, found.bucket.id) };
+    },
+    async count() {
+      const [entry] = await store.get([BUCKET_COUNT_KEY]);
+      return Number(readCounter(entry ?? null));
+    },
+  };
+}
+
+async function bucketPage(
+  store: KeyValueStore,
+  { start, end }: Bounds,
+  limit: number,
+): Promise<{ buckets: Bucket[]; next?: string | undefined }> {
+  const buckets: Bucket[] = [];
+  let from = start;
+  while (Buffer.compare(from, end) < 0) {
+    const wanted = Math.min(limit + 1 - buckets.length, KV_LIMITS.rangeRows);
+    const rows = await store.range({ start: from, end, limit: wanted });
+    for (const row of rows) {
+      if (buckets.length === limit) return { buckets, next: buckets.at(-1)?.name };
+      buckets.push(publicBucket(bucketCodec.decode(row.value)));
+      from = justAfter(row.key);
+    }
+    if (rows.length < wanted) break;
+  }
+  return { buckets };
+}
+
+/**
+ * The last row seen of each bucket, decoded. Never believed by itself: it only saves decoding the
+ * same bytes again and tells under which number to look.
+ */
+function createMemory() {
+  const last = new Map<string, { bytes: Buffer; row: BucketRow }>();
+  return {
+    seen: (name: string): number | undefined => last.get(name)?.row.id,
+    codecOf: (name: string): Codec<BucketRow> => ({
+      encode: bucketCodec.encode,
+      decode(bytes) {
+        const known = last.get(name);
+        if (known !== undefined && known.bytes.equals(bytes)) return known.row;
+        const row = bucketCodec.decode(bytes);
+        if (last.size >= NAMES_MAX) last.clear();
+        last.set(name, { bytes: Buffer.from(bytes), row });
+        return row;
+      },
+    }),
+  };
+}

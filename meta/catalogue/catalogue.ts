@@ -1,0 +1,97 @@
+/**
+ * The catalogue: buckets, objects, uploads and listings over a key-value store, with the queues of
+ * what is to be removed and repaired. Every change is one commit that carries its own checks; what
+ * is decided is decided by pure steps on what was read (`draft.ts`), run by `runner.ts`.
+ */
+import type { Effects } from '../../base/clock.ts';
+import { Failure } from '../../base/failure.ts';
+import type { KeyValueStore } from '../engine/kv.ts';
+import type { Meta } from '../protocol.ts';
+import { createAttempts } from './attempts.ts';
+import { createBuckets } from './buckets.ts';
+import { createComplete } from './complete.ts';
+import { createGarbage, type GarbageQueue } from './garbage.ts';
+import { createIds } from './ids.ts';
+import { createListing } from './listing.ts';
+import { createObjects } from './objects.ts';
+import { readParts } from './part-lists.ts';
+import { createRepairs, type Repairs } from './repairs.ts';
+import { createRunner } from './runner.ts';
+import { createTurns } from './turns.ts';
+import { createUploads } from './uploads.ts';
+
+export type { GarbageEntry, GarbageQueue } from './garbage.ts';
+export type { Repairs } from './repairs.ts';
+
+export type CatalogueMethods = Pick<
+  Meta,
+  | 'createBucket'
+  | 'getBucket'
+  | 'deleteBucket'
+  | 'listBuckets'
+  | 'bucketUsage'
+  | 'putObject'
+  | 'getObject'
+  | 'readParts'
+  | 'copyObject'
+  | 'deleteObject'
+  | 'deleteObjects'
+  | 'listObjects'
+  | 'createUpload'
+  | 'getUpload'
+  | 'putPart'
+  | 'listParts'
+  | 'listUploads'
+  | 'completeUpload'
+  | 'abortUpload'
+>;
+
+export interface Catalogue extends CatalogueMethods {
+  readonly garbage: GarbageQueue;
+  readonly repairs: Repairs;
+  /** Buckets in the store. */
+  bucketCount(): Promise<number>;
+}
+
+export interface CatalogueSettings {
+  store: KeyValueStore;
+  effects: Effects;
+  /** Of the counters that this process adds to, 0 … 65,535: one per metadata server. */
+  lane?: number | undefined;
+  /** Buckets per owner. */
+  bucketsMax?: number | undefined;
+}
+
+/**
+ * A catalogue over `store`. Several may work on one store at once. Methods throw what the store
+ * throws, Failure `fenced` when the writer of a commit has no lease any more, and `invalid` for
+ * commands that a caller should never have sent; everything else is an Answer.
+ */
+export function createCatalogue(settings: CatalogueSettings): Catalogue {
+  const { store, effects, bucketsMax } = settings;
+  const lane = settings.lane ?? 0;
+  if (!Number.isInteger(lane) || lane < 0 || lane > 0xffff) {
+    throw new Failure('invalid', 'a lane is a number from 0 to 65,535');
+  }
+  const ids = createIds(effects);
+  const runner = createRunner(store, effects, ids);
+  const turns = createTurns();
+  const attempts = createAttempts(ids.boot);
+  const buckets = createBuckets({ store, runner, lane, bucketsMax });
+  const newUploadId = () => ids.uploadId(ids.nowMs());
+  return {
+    createBucket: buckets.createBucket,
+    getBucket: buckets.getBucket,
+    deleteBucket: buckets.deleteBucket,
+    listBuckets: buckets.listBuckets,
+    bucketUsage: buckets.bucketUsage,
+    ...createObjects({ store, buckets, turns, lane }),
+    readParts: (query) => readParts(store, query),
+    ...createListing({ store, buckets }),
+    ...createUploads({ store, buckets, turns, attempts, lane, newUploadId }),
+    ...createComplete({ store, buckets, turns, attempts, lane }),
+    garbage: createGarbage({ store, runner, lane }),
+    repairs: createRepairs({ store, runner, lane }),
+    bucketCount: () => buckets.count(),
+  };
+}

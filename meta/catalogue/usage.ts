@@ -1,0 +1,31 @@
+/**
+ * How much is in a bucket: counters that change in the same commit as the objects, so that they are
+ * exact, in one lane per metadata server, so that no two servers fight for a row.
+ */
+import { type KeyValueStore, KV_LIMITS } from '../engine/kv.ts';
+import type { BucketUsage } from '../protocol.ts';
+import type { Draft } from './draft.ts';
+import { usageBounds, usageKey, usageKindOf } from './keyspace.ts';
+
+/** What steps need to know besides their rows. */
+export interface Scope {
+  bucketId: number;
+  /** The counters of this metadata server. */
+  lane: number;
+}
+
+/** Counts objects and bytes that come and go with the draft's commit. */
+export function countUsage(draft: Draft, scope: Scope, objects: number, bytes: number): void {
+  if (objects !== 0) draft.add(usageKey(scope.bucketId, scope.lane, 'objects'), objects);
+  if (bytes !== 0) draft.add(usageKey(scope.bucketId, scope.lane, 'bytes'), bytes);
+}
+
+/** The sum over all lanes, in one snapshot (there are fewer lanes than rows in a range). */
+export async function usageOf(store: KeyValueStore, bucketId: number): Promise<BucketUsage> {
+  const { start, end } = usageBounds(bucketId);
+  const usage: BucketUsage = { objects: 0, bytes: 0 };
+  for (const entry of await store.range({ start, end, limit: KV_LIMITS.rangeRows })) {
+    usage[usageKindOf(entry.key)] += Number(entry.value.readBigInt64BE(0));
+  }
+  return usage;
+}
