@@ -26,7 +26,7 @@ import type {
 import { parseQuery } from './query.ts';
 import { unwrap } from './refusal.ts';
 import type { HeaderMap, RawReply, RawRequest } from './request.ts';
-import { refuseRepeatedHeaders, screenHeaders } from './screen.ts';
+import { refuseAmbiguous, screenHeaders } from './screen.ts';
 import { errorDocument } from './xml/error-document.ts';
 
 /** What became of a request: for metrics, access and audit logs. Holds no secret. */
@@ -111,7 +111,7 @@ async function answer(
   request: RawRequest,
   progress: Progress,
 ): Promise<RawReply> {
-  refuseRepeatedHeaders(request.repeatedHeaders);
+  refuseAmbiguous(request);
   if (isReserved(request.rawPath, request.headers['host'], options.domains)) {
     progress.operation = 'Reserved';
     const reply = await options.reserved?.(request);

@@ -3,7 +3,7 @@
  * dropped. A client that asks for encryption, a lock or a public ACL and gets 200 would believe it.
  */
 import { S3Error } from './errors.ts';
-import type { HeaderMap } from './request.ts';
+import type { HeaderMap, RawRequest } from './request.ts';
 
 /** What to do about a header: true lets it pass, false is NotImplemented. */
 type Rule = (value: string) => boolean;
@@ -106,9 +106,12 @@ const SINGLE_HEADERS: ReadonlySet<string> = new Set([
 /** `x-amz-*` headers that are lists, or that S3 joins. */
 const JOINED_PREFIXES: readonly string[] = ['x-amz-meta-', 'x-amz-object-attributes'];
 
-/** Refuses a request in which a header that must be unique came twice: BadRequest. */
-export function refuseRepeatedHeaders(repeated: readonly string[]): void {
-  for (const name of repeated) {
+/**
+ * Refuses what two readers could read differently: BadRequest for a unique header that came twice
+ * and for a missing Host, NotImplemented for a transfer coding beside `chunked`.
+ */
+export function refuseAmbiguous(request: RawRequest): void {
+  for (const name of request.repeatedHeaders) {
     const single =
       SINGLE_HEADERS.has(name) ||
       (name.startsWith('x-amz-') && !JOINED_PREFIXES.some((prefix) => name.startsWith(prefix)));
@@ -118,5 +121,12 @@ export function refuseRepeatedHeaders(repeated: readonly string[]): void {
         details: { Header: name },
       });
     }
+  }
+  if (request.headers['host'] === undefined) {
+    throw new S3Error('BadRequest', { message: 'The Host header is missing.' });
+  }
+  const coding = request.headers['transfer-encoding'];
+  if (coding !== undefined && coding.toLowerCase() !== 'chunked') {
+    throw notImplemented('Transfer-Encoding');
   }
 }
