@@ -1,10 +1,10 @@
 import type { ChecksumAlgorithm, ChecksumType } from '../../../base/object-checksum.ts';
 import { CHECKSUM_ALGORITHMS } from '../../../base/object-checksum.ts';
-import type { UploadName, WriteCondition } from '../../../meta/protocol.ts';
+import type { CompleteUploadCommand, UploadName, WriteCondition } from '../../../meta/protocol.ts';
 import { parseWriteCondition } from '../conditions.ts';
 import { S3Error } from '../errors.ts';
 import { checksumHeader } from '../ingest.ts';
-import { defineOperation } from '../operation.ts';
+import { type Context, defineOperation } from '../operation.ts';
 import { uploadIdParameter } from '../parameters.ts';
 import { unwrap } from '../refusal.ts';
 import type { HeaderMap } from '../request.ts';
@@ -48,14 +48,37 @@ export const completeMultipartUpload = defineOperation<Input, CompleteMultipartU
       host: headers['host'],
     };
   },
-  async execute({ host, ...command }, { meta, signal }) {
-    const { bucket, key } = command;
-    const completed = unwrap(await meta.completeUpload(command, { signal }), command);
+  async execute({ host, ...input }, context) {
+    const { bucket, key } = input;
+    const command = { ...input, parts: await partsToComplete(input, context) };
+    const completed = unwrap(
+      await context.meta.completeUpload(command, { signal: context.signal }),
+      input,
+    );
     const { etag, checksum } = completed;
     return { location: locationOf(host, bucket, key), bucket, key, etag, checksum };
   },
   serialize: (result) => xmlReply(completeMultipartUploadResult(result)),
 });
+
+/**
+ * The parts with those checksums that the upload can compare. An upload with CRC64NVME may have got
+ * its parts with another algorithm (see UploadPart): those were checked then and are not kept.
+ */
+async function partsToComplete(
+  { bucket, key, uploadId, parts }: Omit<Input, 'host'>,
+  { meta, signal }: Context,
+): Promise<CompleteUploadCommand['parts']> {
+  const foreign = parts.some(
+    ({ checksum }) => checksum !== undefined && checksum.algorithm !== 'CRC64NVME',
+  );
+  const upload = foreign ? await meta.getUpload({ bucket, key, uploadId }, { signal }) : undefined;
+  const drop = upload?.ok === true && upload.value.checksum?.algorithm === 'CRC64NVME';
+  return parts.map(({ number, etag, checksum }) => {
+    const kept = drop && checksum?.algorithm !== 'CRC64NVME' ? undefined : checksum?.value;
+    return { number, etag, checksum: kept };
+  });
+}
 
 /**
  * The checksum that the client expects of the whole object: a digest, for composite ones with

@@ -15,11 +15,18 @@ interface Input {
   key: string;
   system: SystemMetadata;
   user: UserMetadata;
-  checksum: { algorithm: ChecksumAlgorithm; type: ChecksumType } | undefined;
+  checksum: { algorithm: ChecksumAlgorithm; type: ChecksumType };
+  /** The client named the algorithm: only then the answer does, as on AWS. */
+  named: boolean;
+}
+
+interface Output {
+  upload: Upload;
+  named: boolean;
 }
 
 /** CreateMultipartUpload. */
-export const createMultipartUpload = defineOperation<Input, Upload>({
+export const createMultipartUpload = defineOperation<Input, Output>({
   name: 'CreateMultipartUpload',
   permission: 's3:PutObject',
   body: 'none',
@@ -30,17 +37,18 @@ export const createMultipartUpload = defineOperation<Input, Upload>({
       key,
       system: parseSystemMetadata(headers),
       user: parseUserMetadata(headers),
-      checksum: parseUploadChecksum(headers),
+      checksum: parseUploadChecksum(headers) ?? UNNAMED_CHECKSUM,
+      named: headers['x-amz-checksum-algorithm'] !== undefined,
     };
   },
-  async execute(input, { meta, account, signal }) {
-    const command = { ...input, owner: account.id };
-    return unwrap(await meta.createUpload(command, { signal }), input);
+  async execute({ named, ...upload }, { meta, account, signal }) {
+    const command = { ...upload, owner: account.id };
+    return { upload: unwrap(await meta.createUpload(command, { signal }), upload), named };
   },
-  serialize: (upload) =>
+  serialize: ({ upload, named }) =>
     xmlReply(initiateMultipartUploadResult(upload), {
-      'x-amz-checksum-algorithm': upload.checksum?.algorithm,
-      'x-amz-checksum-type': upload.checksum?.type,
+      'x-amz-checksum-algorithm': named ? upload.checksum?.algorithm : undefined,
+      'x-amz-checksum-type': named ? upload.checksum?.type : undefined,
     }),
 });
 
@@ -53,12 +61,11 @@ const TYPES: Record<ChecksumAlgorithm, readonly ChecksumType[]> = {
   SHA256: ['COMPOSITE'],
 };
 
-/**
- * The checksum that the finished object will have. Without `x-amz-checksum-algorithm` it has none:
- * parts are then checked against what comes with each of them, and that is not kept. Throws
- * InvalidRequest.
- */
-function parseUploadChecksum(headers: HeaderMap): Input['checksum'] {
+/** What an object gets whose client names no algorithm (AWS: "Checking object integrity"). */
+const UNNAMED_CHECKSUM: Input['checksum'] = { algorithm: 'CRC64NVME', type: 'FULL_OBJECT' };
+
+/** The checksum that the client wants for the finished object. Throws InvalidRequest. */
+function parseUploadChecksum(headers: HeaderMap): Input['checksum'] | undefined {
   const name = headers['x-amz-checksum-algorithm'];
   const type = parseChecksumType(headers['x-amz-checksum-type']);
   if (name === undefined) {

@@ -1,9 +1,10 @@
+import { createDigest, type Digest } from '../../../base/digest.ts';
 import type { ChecksumAlgorithm } from '../../../base/object-checksum.ts';
-import { PART_BYTES_MAX, type Upload, type UploadName } from '../../../meta/protocol.ts';
+import { PART_BYTES_MAX, type UploadName } from '../../../meta/protocol.ts';
 import { S3Error } from '../errors.ts';
 import { quoteEtag } from '../etag.ts';
 import { checksumHeader, ingest, parseChecksumHeader } from '../ingest.ts';
-import { type Context, defineOperation } from '../operation.ts';
+import { defineOperation } from '../operation.ts';
 import { partNumberParameter, uploadIdParameter } from '../parameters.ts';
 import { unwrap } from '../refusal.ts';
 import type { HeaderMap } from '../request.ts';
@@ -42,15 +43,14 @@ export const uploadPart = defineOperation<Input, Output>({
     const { bucket, key, uploadId, number } = input;
     const { meta, objects, payload, signal } = context;
     const upload = unwrap(await meta.getUpload({ bucket, key, uploadId }, { signal }), input);
-    checkAlgorithm(upload, input, context);
-    const body = ingest(payload, input, {
-      maxBytes: PART_BYTES_MAX,
-      defaultAlgorithm: upload.checksum?.algorithm,
-    });
+    const wanted = upload.checksum?.algorithm;
+    const other = otherDigest(wanted, input.algorithm ?? payload.trailer?.algorithm);
+    const part = ingest(payload, input, { maxBytes: PART_BYTES_MAX, defaultAlgorithm: wanted });
     const answer = await objects.store(
-      body.body,
+      other === undefined ? part.body : through(part.body, other),
       ({ writer, size, data, missing }) => {
-        const { md5, checksum } = body.result();
+        const { md5, checksum } = part.result();
+        const own = wanted === undefined ? undefined : checksum?.value;
         return meta.putPart({
           bucket,
           key,
@@ -59,7 +59,7 @@ export const uploadPart = defineOperation<Input, Output>({
           number,
           size,
           etag: md5,
-          checksum: upload.checksum === undefined ? undefined : checksum?.value,
+          checksum: other === undefined ? own : other.digest().toString('base64'),
           data: data.kind === 'none' ? data : { ...data, kind: 'fresh' },
           missing,
         });
@@ -67,7 +67,7 @@ export const uploadPart = defineOperation<Input, Output>({
       { signal, sizeHint: payload.decodedLength ?? input.contentLength },
     );
     unwrap(answer, input);
-    const { md5, checksum } = body.result();
+    const { md5, checksum } = part.result();
     return { etag: md5, checksum };
   },
   serialize: ({ etag, checksum }) => ({
@@ -80,14 +80,28 @@ export const uploadPart = defineOperation<Input, Output>({
 });
 
 /**
- * A part of an upload that has a checksum comes with that algorithm, or with none: then it is
- * computed here. An upload without one takes any; it is checked and returned, not kept.
+ * A second digest, where the part comes with another algorithm than its upload keeps. That is right
+ * for uploads with CRC64NVME alone: they include those whose client named none, and then SDKs send
+ * CRC32 with every part. What was sent is checked and returned, what the upload needs is kept.
+ * Throws InvalidRequest for all other uploads.
  */
-function checkAlgorithm(upload: Upload, input: Input, { payload }: Context): void {
-  const actual = input.algorithm ?? payload.trailer?.algorithm;
-  const expected = upload.checksum?.algorithm;
-  if (actual === undefined || expected === undefined || actual === expected) return;
+function otherDigest(
+  wanted: ChecksumAlgorithm | undefined,
+  sent: ChecksumAlgorithm | undefined,
+): Digest | undefined {
+  if (wanted === undefined || sent === undefined || wanted === sent) return undefined;
+  if (wanted === 'CRC64NVME') return createDigest(wanted);
   throw new S3Error('InvalidRequest', {
-    message: `Checksum Type mismatch occurred, expected checksum Type: ${expected.toLowerCase()}, actual checksum Type: ${actual.toLowerCase()}`,
+    message: `Checksum Type mismatch occurred, expected checksum Type: ${wanted.toLowerCase()}, actual checksum Type: ${sent.toLowerCase()}`,
   });
+}
+
+async function* through(
+  body: AsyncIterable<Uint8Array>,
+  digest: Digest,
+): AsyncGenerator<Uint8Array> {
+  for await (const chunk of body) {
+    digest.update(chunk);
+    yield chunk;
+  }
 }

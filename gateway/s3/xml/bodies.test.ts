@@ -79,7 +79,7 @@ test('CompleteMultipartUpload gives parts in the order of the document', () => {
   );
   assert.deepEqual(parts, [
     { number: 2, etag: 'ab' },
-    { number: 1, etag: 'cd', checksum: 'AAAAAA==' },
+    { number: 1, etag: 'cd', checksum: { algorithm: 'CRC32', value: 'AAAAAA==' } },
     { number: 10_000, etag: 'ef' },
   ]);
 });

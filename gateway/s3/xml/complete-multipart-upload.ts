@@ -1,4 +1,5 @@
 /** The body of CompleteMultipartUpload. */
+import type { ChecksumAlgorithm } from '../../../base/object-checksum.ts';
 import { PART_NUMBER_MAX } from '../../../meta/protocol.ts';
 import { S3Error } from '../errors.ts';
 import { unquoteEtag } from '../etag.ts';
@@ -18,8 +19,8 @@ export interface CompletedPart {
   number: number;
   /** Without quotes. */
   etag: string;
-  /** Base64, as sent; which algorithm it is of, the upload knows. */
-  checksum?: string | undefined;
+  /** Value as sent. */
+  checksum?: { algorithm: ChecksumAlgorithm; value: string } | undefined;
 }
 
 const PART_CHILDREN = ['PartNumber', 'ETag', ...CHECKSUM_ELEMENTS.map(({ name }) => name)];
@@ -50,7 +51,10 @@ function readPart(node: XmlNode): CompletedPart {
   }
   const etag = unquoteEtag(requiredText(node, 'ETag'));
   if (etag === '') throw malformedXml('ETag is empty');
-  const checksums = CHECKSUM_ELEMENTS.flatMap(({ name }) => childText(node, name)?.trim() ?? []);
+  const checksums = CHECKSUM_ELEMENTS.flatMap(({ name, algorithm }) => {
+    const value = childText(node, name)?.trim();
+    return value === undefined || value === '' ? [] : [{ algorithm, value }];
+  });
   if (checksums.length > 1) {
     throw new S3Error('InvalidRequest', {
       message: `Part ${number} has checksums of more than one algorithm.`,
