@@ -77,8 +77,8 @@ class NetRpcServer implements RpcServer {
   /** Requests running, those of ended connections included. */
   #running = 0;
   #draining = false;
-  #quiet: (() => void) | undefined;
-  #listenTimer: Timer | undefined;
+  #onQuiet: (() => void) | undefined;
+  #silenceTimer: Timer | undefined;
   #closed: Promise<void> | undefined;
   #refusalLoggedAt = Number.NEGATIVE_INFINITY;
   #refusals = 0;
@@ -150,29 +150,39 @@ class NetRpcServer implements RpcServer {
 
   async #close(graceMs: number): Promise<void> {
     this.#draining = true;
-    this.#listenTimer?.cancel();
+    this.#silenceTimer?.cancel();
     const serverClosed = new Promise<void>((resolve) => {
       this.#server.close(() => resolve());
     });
     for (const connection of this.#connections.keys()) {
       if (!connection.authenticated) connection.end(undefined);
     }
-    const { clock } = this.#options.effects;
-    const grace = new Promise<void>((resolve) => {
-      const timer = clock.after(graceMs, () => {
-        for (const connection of this.#connections.keys()) connection.end(undefined);
-        resolve();
-      });
-      void serverClosed.then(() => timer.cancel());
-    });
-    const quiet = new Promise<void>((resolve) => {
-      this.#quiet = resolve;
-    });
-    if (this.#running === 0) this.#quiet?.();
-    await Promise.race([quiet, grace]);
-    for (const connection of this.#connections.keys()) connection.finish();
+    if (graceMs > 0) await this.#drain(graceMs, serverClosed);
+    else this.#endAll();
     await serverClosed;
     this.#sweep.stop();
+  }
+
+  /** Resolves when the last request has ended and connections are ending, or the grace is over. */
+  async #drain(graceMs: number, serverClosed: Promise<void>): Promise<void> {
+    const quiet = new Promise<void>((resolve) => {
+      this.#onQuiet = resolve;
+      if (this.#running === 0) resolve();
+    });
+    const graceOver = new Promise<void>((resolve) => {
+      const timer = this.#options.effects.clock.after(graceMs, () => {
+        this.#endAll();
+        resolve();
+      });
+      // Also limits how long a peer may take to read the last answers.
+      void Promise.all([serverClosed, quiet]).then(() => timer.cancel());
+    });
+    await Promise.race([quiet, graceOver]);
+    for (const connection of this.#connections.keys()) connection.finish();
+  }
+
+  #endAll(): void {
+    for (const connection of this.#connections.keys()) connection.end(undefined);
   }
 
   /* ---------------------------------------------------------------- connections */
@@ -203,7 +213,7 @@ class NetRpcServer implements RpcServer {
 
   #onRequestEnd(): void {
     this.#running -= 1;
-    if (this.#running === 0 && this.#draining) this.#quiet?.();
+    if (this.#running === 0) this.#onQuiet?.();
   }
 
   #onEnd(connection: ServerConnection, failure: Failure | undefined): void {
@@ -236,7 +246,7 @@ class NetRpcServer implements RpcServer {
   }
 
   #watchSilence(): void {
-    this.#listenTimer = this.#options.effects.clock.after(SILENCE_MS, () => {
+    this.#silenceTimer = this.#options.effects.clock.after(SILENCE_MS, () => {
       for (const connection of this.#connections.keys()) {
         if (!connection.heard && !connection.paused && connection.authenticated) {
           connection.end(new Failure('timeout', 'the peer is silent'));
