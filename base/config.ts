@@ -261,6 +261,13 @@ export function editDistance(a: string, b: string): number {
   return previous[b.length] ?? 0;
 }
 
+/** The value of the setting at `path` (`s3.listen`). */
+export function settingAt(value: unknown, path: string): unknown {
+  return path
+    .split('.')
+    .reduce<unknown>((node, part) => (node as Record<string, unknown>)[part], value);
+}
+
 function setPath(target: Record<string, unknown>, path: string, value: unknown): void {
   const parts = path.split('.');
   const last = parts.pop() ?? '';
@@ -277,9 +284,7 @@ export function describeConfig(
   loaded: Loaded<unknown>,
 ): { path: string; value: unknown; source: string; description: string }[] {
   return loaded.leaves.map((leaf) => {
-    const value = leaf.path
-      .split('.')
-      .reduce<unknown>((node, part) => (node as Record<string, unknown>)[part], loaded.value);
+    const value = settingAt(loaded.value, leaf.path);
     return {
       path: leaf.path,
       value: leaf.secret && value !== undefined ? '(hidden)' : value,

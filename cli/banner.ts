@@ -16,7 +16,8 @@ export interface BannerInput {
   data: string;
   dataIsTemporary: boolean;
   status: MetaStatus;
-  profileCommand: string;
+  /** Prints client settings; undefined when there is no folder to find them in. */
+  profileCommand: string | undefined;
 }
 
 const GIB = 1024 ** 3;
@@ -53,10 +54,21 @@ export function banner(input: BannerInput): string {
     row('Nodes', `${nodes.join(' · ')}   free ${formatBytes(freeForObjects(status))}`),
     row('Data', input.data),
     '',
-    row('Try', `eval "$(${input.profileCommand} --shell)"   # keys and endpoint for this shell`),
-    row('', `aws --endpoint-url ${input.s3} s3 ls`),
-    row('', `curl -s ${input.s3}/_ashlar/health/cluster`),
+    ...tryLines(input).map((line, index) => row(index === 0 ? 'Try' : '', line)),
     '  Ctrl+C stops.',
     '',
   ].join('\n');
+}
+
+function tryLines({ profileCommand, s3, region, accessKey, secretKey }: BannerInput): string[] {
+  const keys =
+    profileCommand === undefined
+      ? `export AWS_ACCESS_KEY_ID=${accessKey} AWS_SECRET_ACCESS_KEY=${secretKey ?? '…'} AWS_DEFAULT_REGION=${region}`
+      : `eval "$(${profileCommand} --shell)"      # keys and endpoint for this shell`;
+  return [
+    keys,
+    `aws --endpoint-url ${s3} s3 mb s3://my-bucket`,
+    `aws --endpoint-url ${s3} s3 cp README.md s3://my-bucket/`,
+    `curl -s ${s3}/_ashlar/health/cluster`,
+  ];
 }

@@ -12,7 +12,7 @@ export interface RootCredentials {
 }
 
 export const CREDENTIALS_FILE = 'credentials.json';
-export const CLUSTER_SECRET_FILE = 'cluster.key';
+const CLUSTER_SECRET_FILE = 'cluster.key';
 
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
 
@@ -44,11 +44,12 @@ export function folderCredentials(
   return { credentials, generated: true };
 }
 
-/** The file that holds the folder's cluster secret (64 hex digits); made on first use. */
-export function clusterSecretFile(folder: string, random: Random): string {
+/** The folder's cluster secret (64 hex digits); made and stored on first use. */
+export function clusterSecret(folder: string, random: Random): string {
   const path = join(folder, CLUSTER_SECRET_FILE);
-  if (readIfThere(path) === undefined) {
-    writeWhole(path, `${random.bytes(32).toString('hex')}\n`, random, 0o600);
-  }
-  return path;
+  const stored = readIfThere(path)?.trim();
+  if (stored !== undefined) return stored;
+  const secret = random.bytes(32).toString('hex');
+  writeWhole(path, `${secret}\n`, random, 0o600);
+  return secret;
 }

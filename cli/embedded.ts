@@ -1,0 +1,76 @@
+/**
+ * Everything in one process, over in-process transport: `ashlar dev` and `ashlar/testing`. The same
+ * rooms as in production, with the network left out.
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Effects } from '../base/clock.ts';
+import type { Log } from '../base/log.ts';
+import type { GatewayConfig } from '../gateway/config.ts';
+import { startGateway, whenReady } from '../gateway/main.ts';
+import { startMeta } from '../meta/main.ts';
+import type { Meta } from '../meta/protocol.ts';
+import { storageNodeConfigSchema } from '../storage-node/config.ts';
+import { startStorageNode } from '../storage-node/main.ts';
+import type { StorageNode } from '../storage-node/protocol.ts';
+
+export interface Embedded {
+  s3: string;
+  admin: string;
+  meta: Meta;
+  /** Orderly stop; removes the folder when it was made for this run. */
+  stop(): Promise<void>;
+}
+
+const NODES = ['node-1', 'node-2', 'node-3'];
+/** Transport is by function call; the secret is never used. */
+const NO_SECRET = 'in-process, nothing listens';
+
+export async function startEmbedded(
+  config: GatewayConfig,
+  options: { folder: string | undefined; effects: Effects; log: Log },
+): Promise<Embedded> {
+  const { effects, log } = options;
+  const folder = options.folder ?? mkdtempSync(join(tmpdir(), 'ashlar-'));
+  const nodes = new Map<string, StorageNode>();
+  const find = ({ id }: { id: string }): StorageNode => nodes.get(id) ?? missing(id);
+  const undo: (() => Promise<void>)[] = [];
+  const stop = async (): Promise<void> => {
+    for (const step of undo.splice(0).reverse()) await step();
+    if (options.folder === undefined) rmSync(folder, { recursive: true, force: true });
+  };
+  try {
+    const meta = await startMeta(
+      { folder: join(folder, 'meta'), listen: undefined, expectedNodes: NODES.length },
+      { effects, log, secret: NO_SECRET, connectNode: find },
+    );
+    undo.push(() => meta.stop());
+    for (const id of NODES) {
+      const node = await startStorageNode(
+        {
+          ...storageNodeConfigSchema.parse({ folder: join(folder, id) }),
+          id,
+          advertise: id,
+          drainMs: config.drainMs,
+        },
+        { effects, log, secret: NO_SECRET, registrar: meta.meta },
+      );
+      nodes.set(id, node.node);
+      undo.push(() => node.close());
+      await node.registered;
+    }
+    const surroundings = { effects, log, meta: meta.meta, connect: find };
+    const gateway = await startGateway(config, surroundings);
+    undo.push(() => gateway.stop());
+    await whenReady(gateway, config, surroundings);
+    return { s3: gateway.s3, admin: gateway.admin, meta: meta.meta, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+function missing(id: string): never {
+  throw new Error(`there is no node ${id} in this process`);
+}

@@ -1,0 +1,95 @@
+/**
+ * An S3 server inside a test suite:
+ *
+ *     import { startAshlar } from 'ashlar/testing';
+ *     const server = await startAshlar({ buckets: ['photos'] });
+ *     const s3 = await server.client();          // an S3Client of @aws-sdk/client-s3
+ *     …
+ *     await server.stop();
+ *
+ * The same code as in production, in one process, with its data in a temporary folder that `stop`
+ * removes. Several servers can run at once.
+ */
+import type { S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
+import { systemEffects } from '../base/clock.ts';
+import { createLog, type LogLevel } from '../base/log.ts';
+import { generateCredentials } from './credentials.ts';
+import { startEmbedded } from './embedded.ts';
+
+export interface AshlarOptions {
+  /** Created before it is ready. */
+  buckets?: readonly string[];
+  /** Any free port by default. */
+  port?: number;
+  region?: string;
+  /** A random pair by default. */
+  credentials?: { accessKeyId: string; secretAccessKey: string };
+  /** Domains for virtual-host addressing. */
+  domains?: readonly string[];
+  /** Folder for the data, kept after `stop`; a temporary one by default. */
+  data?: string;
+  /** `silent` by default. */
+  logLevel?: LogLevel;
+}
+
+export interface AshlarServer {
+  /** `http://127.0.0.1:PORT`. */
+  endpoint: string;
+  region: string;
+  credentials: { accessKeyId: string; secretAccessKey: string };
+  /** A client of the AWS SDK, if `@aws-sdk/client-s3` is installed. The caller destroys it. */
+  client(config?: S3ClientConfig): Promise<S3Client>;
+  stop(): Promise<void>;
+}
+
+/** Resolves when requests are served. */
+export async function startAshlar(options: AshlarOptions = {}): Promise<AshlarServer> {
+  const region = options.region ?? 'us-east-1';
+  const generated = generateCredentials(systemEffects.random);
+  const credentials = options.credentials ?? {
+    accessKeyId: generated.accessKey,
+    secretAccessKey: generated.secretKey,
+  };
+  const running = await startEmbedded(
+    {
+      name: 'testing',
+      s3: {
+        host: '127.0.0.1',
+        port: options.port ?? 0,
+        sharePort: false,
+        region,
+        domains: options.domains ?? [],
+      },
+      admin: undefined,
+      root: { accessKey: credentials.accessKeyId, secretKey: credentials.secretAccessKey },
+      buckets: options.buckets ?? [],
+      objects: {},
+      drainMs: 1000,
+    },
+    {
+      folder: options.data,
+      effects: systemEffects,
+      log: createLog({ level: options.logLevel ?? 'silent' }),
+    },
+  );
+  return {
+    endpoint: running.s3,
+    region,
+    credentials,
+    async client(config = {}) {
+      const sdk = await import('@aws-sdk/client-s3').catch((error: unknown) => {
+        throw new Error('client() needs the AWS SDK: npm install --save-dev @aws-sdk/client-s3', {
+          cause: error,
+        });
+      });
+      return new sdk.S3Client({
+        endpoint: running.s3,
+        region,
+        forcePathStyle: true,
+        credentials,
+        ...config,
+      });
+    },
+    stop: () => running.stop(),
+  };
+}

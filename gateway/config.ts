@@ -1,0 +1,24 @@
+/** What a gateway process needs to know; where it comes from is the command's business. */
+import type { ObjectSettings } from './object/settings.ts';
+
+export interface GatewayConfig {
+  /** Name of this process in the metadata service's list of writers. */
+  name: string;
+  s3: {
+    host: string;
+    /** 0: any free port. */
+    port: number;
+    /** Several processes listen on the same port and the kernel spreads connections (Linux). */
+    sharePort: boolean;
+    region: string;
+    domains: readonly string[];
+  };
+  /** Health and metrics; undefined: no admin endpoint. */
+  admin: { host: string; port: number } | undefined;
+  root: { accessKey: string; secretKey: string };
+  /** Created at start, when they are not there yet. */
+  buckets: readonly string[];
+  objects: Partial<ObjectSettings>;
+  /** Longest time for running requests to finish at a stop, in milliseconds. */
+  drainMs: number;
+}

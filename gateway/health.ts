@@ -1,0 +1,66 @@
+/**
+ * Three questions that must not be mixed: does the process run (live), can this gateway serve
+ * (ready), can the cluster take writes (cluster). Anyone may ask, so answers hold no detail.
+ */
+import type { ObjectEngineStatus } from './object/create-engine.ts';
+import type { RawReply, RawRequest } from './s3/request.ts';
+
+export const HEALTH_PATH = '/_ashlar/health/';
+
+export interface Health {
+  ok: boolean;
+  /** What is wrong and what to look at, in a sentence. */
+  reason?: string;
+}
+
+export function isReady(status: ObjectEngineStatus, stopping: boolean): Health {
+  if (stopping) return { ok: false, reason: 'This gateway is stopping.' };
+  if (status.layoutEpoch === undefined) {
+    return {
+      ok: false,
+      reason: 'The cluster has no placement map yet: storage nodes are missing.',
+    };
+  }
+  if (!status.ready) return { ok: false, reason: 'The metadata service does not answer.' };
+  return { ok: true };
+}
+
+/** Replicas lie on distinct nodes, so with at most one node away every block has two. */
+export function isWritable(status: ObjectEngineStatus, stopping: boolean): Health {
+  const ready = isReady(status, stopping);
+  if (!ready.ok) return ready;
+  const away = status.nodes.filter((node) => node.state !== 'up' || node.full).length;
+  if (away <= 1) return { ok: true };
+  return {
+    ok: false,
+    reason: 'More than one storage node is away or full: writes may be refused.',
+  };
+}
+
+function healthReply(health: Health): RawReply {
+  return {
+    status: health.ok ? 200 : 503,
+    headers: { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' },
+    body: `${JSON.stringify({ status: health.ok ? 'ok' : 'unavailable', ...(health.ok ? {} : { reason: health.reason }) })}\n`,
+  };
+}
+
+/** Answers `/_ashlar/health/{live,ready,cluster}`; undefined for every other path. */
+export function createHealthRoutes(
+  status: () => ObjectEngineStatus,
+  stopping: () => boolean,
+): (request: Pick<RawRequest, 'method' | 'rawPath'>) => RawReply | undefined {
+  return (request) => {
+    if (request.method !== 'GET' && request.method !== 'HEAD') return undefined;
+    switch (request.rawPath) {
+      case `${HEALTH_PATH}live`:
+        return healthReply({ ok: true });
+      case `${HEALTH_PATH}ready`:
+        return healthReply(isReady(status(), stopping()));
+      case `${HEALTH_PATH}cluster`:
+        return healthReply(isWritable(status(), stopping()));
+      default:
+        return undefined;
+    }
+  };
+}

@@ -1,0 +1,178 @@
+/** A gateway: the object engine, the S3 endpoint and the admin endpoint, assembled. */
+import { createHash } from 'node:crypto';
+import { loadDigests } from '../base/digest.ts';
+import type { Effects } from '../base/clock.ts';
+import { Failure } from '../base/failure.ts';
+import type { Log } from '../base/log.ts';
+import type { Meta } from '../meta/protocol.ts';
+import type { GatewayConfig } from './config.ts';
+import { createHealthRoutes, isReady } from './health.ts';
+import { createHttpServer, type HttpServer } from './http/server.ts';
+import { createGatewayMetrics, type GatewayMetrics } from './metrics.ts';
+import { createObjectEngine, type ObjectEngineStatus } from './object/create-engine.ts';
+import type { Connect } from './object/node-pool.ts';
+import { authenticate } from './s3/auth/authenticate.ts';
+import { createCredentialSource } from './s3/auth/credentials.ts';
+import type { Account } from './s3/auth/identity.ts';
+import { validateBucketName } from './s3/names.ts';
+import { createPipeline, type Pipeline } from './s3/pipeline.ts';
+import { REGISTRY } from './s3/registry.ts';
+
+export interface GatewaySurroundings {
+  effects: Effects;
+  log: Log;
+  meta: Meta;
+  /** Makes a client for a storage node. */
+  connect: Connect;
+}
+
+export interface RunningGateway {
+  /** URL of the S3 endpoint, port resolved. */
+  s3: string;
+  /** URL of the admin endpoint; empty when there is none. */
+  admin: string;
+  status(): ObjectEngineStatus;
+  /** Takes no new requests, lets running ones finish, ends the lease. */
+  stop(): Promise<void>;
+}
+
+/** The one account there is: its canonical id is the same in every cluster. */
+export const ROOT_ACCOUNT: Account = {
+  id: createHash('sha256').update('ashlar:root').digest('hex'),
+  displayName: 'root',
+  root: true,
+};
+
+/** How often a gateway that is not ready looks again. */
+const READY_POLL_MS = 20;
+
+/**
+ * Resolves when the gateway listens; `whenReady` tells when it can serve. Throws Failure `invalid`
+ * for bad credentials or bucket names, and Node's error when an address cannot be had.
+ */
+export async function startGateway(
+  config: GatewayConfig,
+  surroundings: GatewaySurroundings,
+): Promise<RunningGateway> {
+  const { effects, log, meta } = surroundings;
+  for (const bucket of config.buckets) validateBucketName(bucket);
+  const credentials = createCredentialSource([{ ...config.root, account: ROOT_ACCOUNT }]);
+  await loadDigests();
+  const objects = createObjectEngine({
+    ...surroundings,
+    settings: { ...config.objects, name: config.name, drainMs: config.drainMs },
+  });
+  let stopping = false;
+  const health = createHealthRoutes(objects.status, () => stopping);
+  const metrics = createGatewayMetrics(objects.status);
+  const pipeline = createPipeline({
+    meta,
+    objects: objects.engine,
+    operations: REGISTRY,
+    authenticate: (request) =>
+      authenticate(request, {
+        credentials,
+        region: config.s3.region,
+        now: effects.clock.now(),
+      }),
+    region: config.s3.region,
+    domains: config.s3.domains,
+    effects,
+    log,
+    reserved: (request) => Promise.resolve(health(request)),
+    observe: metrics.observe,
+  });
+  const s3 = createHttpServer({ pipeline, effects, log });
+  const admin =
+    config.admin === undefined
+      ? undefined
+      : createHttpServer({ pipeline: adminPipeline(health, metrics), effects, log });
+  try {
+    await objects.start();
+    const { host, port, sharePort } = config.s3;
+    const s3Url = url(await s3.listen({ host, port, reusePort: sharePort }));
+    const adminUrl = config.admin === undefined ? '' : url(await listenAdmin(admin, config.admin));
+    return {
+      s3: s3Url,
+      admin: adminUrl,
+      status: objects.status,
+      async stop() {
+        stopping = true;
+        await s3.close({ deadlineMs: config.drainMs });
+        await objects.stop();
+        await admin?.close({ deadlineMs: 0 });
+      },
+    };
+  } catch (error) {
+    await objects.stop();
+    throw error;
+  }
+}
+
+function listenAdmin(
+  server: HttpServer | undefined,
+  listen: { host: string; port: number },
+): Promise<{ host: string; port: number }> {
+  if (server === undefined) throw new Failure('internal', 'there is no admin server');
+  return server.listen(listen);
+}
+
+/** Waits until the gateway can serve, and creates the configured buckets. */
+export async function whenReady(
+  gateway: RunningGateway,
+  config: GatewayConfig,
+  { effects, log, meta }: GatewaySurroundings,
+): Promise<void> {
+  const started = effects.clock.monotonic();
+  let told = 0;
+  for (;;) {
+    const health = isReady(gateway.status(), false);
+    if (health.ok) break;
+    const waited = Math.floor((effects.clock.monotonic() - started) / 5000);
+    if (waited > told) {
+      told = waited;
+      log.warn({ reason: health.reason }, 'not ready yet: waiting');
+    }
+    await effects.clock.sleep(READY_POLL_MS);
+  }
+  for (const name of config.buckets) {
+    const answer = await meta.createBucket({
+      name,
+      owner: ROOT_ACCOUNT.id,
+      region: config.s3.region,
+    });
+    if (!answer.ok && answer.refusal !== 'BucketAlreadyOwnedByYou') {
+      log.error({ bucket: name, reason: answer.refusal }, 'the bucket could not be created');
+    }
+  }
+}
+
+function url({ host, port }: { host: string; port: number }): string {
+  const shown = host === '::' || host === '0.0.0.0' ? '127.0.0.1' : host;
+  return `http://${shown.includes(':') ? `[${shown}]` : shown}:${port}`;
+}
+
+/** Health for load balancers and metrics for Prometheus; everything else is not found. */
+function adminPipeline(
+  health: ReturnType<typeof createHealthRoutes>,
+  { metrics }: GatewayMetrics,
+): Pipeline {
+  const aliases: Readonly<Record<string, string>> = {
+    '/healthz': '/_ashlar/health/live',
+    '/readyz': '/_ashlar/health/ready',
+  };
+  return async (request) => {
+    const rawPath = aliases[request.rawPath] ?? request.rawPath;
+    const reply = health({ method: request.method, rawPath });
+    if (reply !== undefined) return reply;
+    if (request.method === 'GET' && rawPath === '/metrics') {
+      const { contentType, body } = await metrics.expose();
+      return { status: 200, headers: { 'Content-Type': contentType }, body };
+    }
+    return {
+      status: 404,
+      headers: { 'Content-Type': 'text/plain' },
+      body: 'Not found. There are /healthz, /readyz, /_ashlar/health/cluster and /metrics.\n',
+    };
+  };
+}
