@@ -50,7 +50,14 @@ export interface Commit {
   del: Uint8Array[];
   /** Adds to a signed 64-bit counter (absent is 0) without conflict; see `readCounter`. */
   add: { key: Uint8Array; delta: bigint }[];
+  /**
+   * May use the space kept in reserve when the disk is nearly full, like every commit that deletes
+   * something. For the few rows without which the cluster cannot serve reads and deletes.
+   */
+  reserve?: boolean | undefined;
 }
+
+/* Sets, then deletes, then adds are applied. An add is refused on a key that is set or deleted. */
 
 /** `failed`: positions in `checks` that did not hold. */
 export type CommitResult = { committed: true } | { committed: false; failed: number[] };

@@ -1,0 +1,235 @@
+/**
+ * Group commit: commits that arrive while a transaction is being made durable are packed into the
+ * next one. Their checks are decided here, one after the other, on the committed state and what the
+ * commits before them in the same batch have written; the engine then applies the batch as a whole.
+ * That is sound because nothing else writes to the store, and one batch is on its way at a time.
+ */
+import type { Clock, Timer } from '../../base/clock.ts';
+import { Failure } from '../../base/failure.ts';
+import type { Commit, CommitResult } from './kv.ts';
+import { STAMP_BYTES } from './kv.ts';
+
+/** Commits of one batch. */
+const BATCH_COMMITS_MAX = 512;
+/** Keys and values of one batch, unless a single commit is larger. */
+const BATCH_BYTES_MAX = 8 * 1024 * 1024;
+const COUNTER_BYTES = 8;
+
+/** A row of a batch: stamp ‖ value, or undefined for a row that goes. */
+export interface Write {
+  key: Uint8Array;
+  stored: Buffer | undefined;
+}
+
+export interface GroupCommitOptions {
+  clock: Clock;
+  /** Stamp ‖ value as of the last batch; the bytes are used before the next call. */
+  read: (key: Uint8Array) => Uint8Array | undefined;
+  /** Applies all writes in one transaction; resolves when it is durable and visible to `read`. */
+  write: (writes: Iterable<Write>) => Promise<unknown>;
+  /** Longest time for a batch to become durable, in milliseconds. */
+  watchdogMs: number;
+  /** Called once, with the first failure; after it nothing is acknowledged any more. */
+  die: (reason: string, cause?: unknown) => void;
+}
+
+interface Waiting {
+  commit: Commit;
+  bytes: number;
+  resolve: (result: CommitResult) => void;
+  reject: (failure: Failure) => void;
+}
+
+export class GroupCommit {
+  readonly #options: GroupCommitOptions;
+  #queue: Waiting[] = [];
+  #batch: Waiting[] = [];
+  #pump: Promise<void> | undefined;
+  #failed: Failure | undefined;
+  #timer: Timer | undefined;
+
+  constructor(options: GroupCommitOptions) {
+    this.#options = options;
+  }
+
+  /** Set after the first failure. */
+  get failed(): Failure | undefined {
+    return this.#failed;
+  }
+
+  /** `bytes`: keys and values, as `checkCommit` counts them. */
+  commit(commit: Commit, bytes: number): Promise<CommitResult> {
+    if (this.#failed !== undefined) return Promise.reject(this.#failed);
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ commit, bytes, resolve, reject });
+      this.#pump ??= this.#run();
+    });
+  }
+
+  /** Resolves when everything that was committed so far is settled. */
+  async settled(): Promise<void> {
+    await this.#pump;
+  }
+
+  /** Ends everything: see `die`. What is on its way may have happened or not. */
+  fail(reason: string, cause?: unknown): void {
+    if (this.#failed !== undefined) return;
+    this.#timer?.cancel();
+    this.#failed = new Failure('unavailable', `the store has failed: ${reason}`, { cause });
+    const unknown = new Failure('unknown-outcome', `the store has failed: ${reason}`, { cause });
+    for (const waiting of this.#batch) waiting.reject(unknown);
+    for (const waiting of this.#queue) waiting.reject(this.#failed);
+    this.#batch = [];
+    this.#queue = [];
+    this.#options.die(reason, cause);
+  }
+
+  async #run(): Promise<void> {
+    // What else the same turn of the event loop brings goes into the first batch.
+    await null;
+    while (this.#queue.length > 0) {
+      try {
+        await this.#runBatch();
+      } catch (error) {
+        this.fail(`a read for a commit failed: ${messageOf(error)}`, error);
+      }
+      // Let those who were just answered send their next commit into the next batch.
+      await null;
+    }
+    this.#pump = undefined;
+  }
+
+  async #runBatch(): Promise<void> {
+    const batch = this.#takeBatch();
+    this.#batch = batch;
+    const overlay = new Overlay(this.#options.read);
+    const outcomes = batch.map(({ commit }) => decide(overlay, commit));
+    if (overlay.size > 0 && !(await this.#write(overlay))) return;
+    this.#batch = [];
+    for (const [index, waiting] of batch.entries()) {
+      const outcome = outcomes[index];
+      if (outcome instanceof Failure) waiting.reject(outcome);
+      else if (outcome !== undefined) waiting.resolve(outcome);
+    }
+  }
+
+  #takeBatch(): Waiting[] {
+    let bytes = 0;
+    let count = 0;
+    for (const waiting of this.#queue) {
+      bytes += waiting.bytes;
+      if (count > 0 && (bytes > BATCH_BYTES_MAX || count === BATCH_COMMITS_MAX)) break;
+      count += 1;
+    }
+    return this.#queue.splice(0, count);
+  }
+
+  /** False: the store has failed and every caller has been told. */
+  async #write(overlay: Overlay): Promise<boolean> {
+    const { clock, watchdogMs } = this.#options;
+    this.#timer = clock.after(watchdogMs, () => this.#overdue());
+    try {
+      await this.#options.write(overlay.writes());
+    } catch (error) {
+      this.fail(`a commit failed: ${messageOf(error)}`, error);
+    }
+    this.#timer.cancel();
+    return this.#failed === undefined;
+  }
+
+  /**
+   * The timer may fire because this process itself stood still (stopped, swapped out) while the
+   * commit went through: its notice is then right behind in the queue, and gets a moment to arrive.
+   */
+  #overdue(): void {
+    const { clock, watchdogMs } = this.#options;
+    this.#timer = clock.after(Math.min(1000, watchdogMs / 10), () => {
+      this.fail(`a commit did not settle within ${watchdogMs} ms`);
+    });
+  }
+}
+
+const messageOf = (error: unknown): string =>
+  error instanceof Error ? error.message : String(error);
+
+/** What the commits of one batch have written so far, over the committed state. */
+class Overlay {
+  readonly #read: GroupCommitOptions['read'];
+  readonly #rows = new Map<string, Write>();
+
+  constructor(read: GroupCommitOptions['read']) {
+    this.#read = read;
+  }
+
+  get size(): number {
+    return this.#rows.size;
+  }
+
+  writes(): Iterable<Write> {
+    return this.#rows.values();
+  }
+
+  get(key: Uint8Array): Uint8Array | undefined {
+    if (this.#rows.size > 0) {
+      const row = this.#rows.get(nameOf(key));
+      if (row !== undefined) return row.stored;
+    }
+    return this.#read(key);
+  }
+
+  put(key: Uint8Array, stored: Buffer | undefined): void {
+    this.#rows.set(nameOf(key), { key, stored });
+  }
+}
+
+function nameOf(key: Uint8Array): string {
+  const bytes = Buffer.isBuffer(key) ? key : Buffer.from(key.buffer, key.byteOffset, key.length);
+  return bytes.toString('latin1');
+}
+
+/** Checks one commit and, when all holds, adds its writes to the overlay. */
+function decide(overlay: Overlay, commit: Commit): CommitResult | Failure {
+  const { id, checks, set, del, add } = commit;
+  let failed: number[] | undefined;
+  for (const [index, { key, stamp }] of checks.entries()) {
+    const stored = overlay.get(key);
+    const holds =
+      stamp === null ? stored === undefined : stored !== undefined && hasStamp(stored, stamp);
+    if (!holds) failed = [...(failed ?? []), index];
+  }
+  if (failed !== undefined) return { committed: false, failed };
+  for (const { key } of add) {
+    const stored = overlay.get(key);
+    if (stored !== undefined && stored.length !== STAMP_BYTES + COUNTER_BYTES) {
+      return new Failure('invalid', 'an add on a row that is not a counter');
+    }
+  }
+  for (const { key, value } of set) {
+    const stored = Buffer.allocUnsafe(STAMP_BYTES + value.length);
+    stored.set(id, 0);
+    stored.set(value, STAMP_BYTES);
+    overlay.put(key, stored);
+  }
+  for (const key of del) overlay.put(key, undefined);
+  for (const { key, delta } of add) overlay.put(key, sumOf(id, overlay.get(key), delta));
+  return { committed: true };
+}
+
+function hasStamp(stored: Uint8Array, stamp: Uint8Array): boolean {
+  for (let index = 0; index < STAMP_BYTES; index++) {
+    if (stored[index] !== stamp[index]) return false;
+  }
+  return true;
+}
+
+function sumOf(id: Uint8Array, stored: Uint8Array | undefined, delta: bigint): Buffer {
+  let before = 0n;
+  if (stored !== undefined) {
+    const view = new DataView(stored.buffer, stored.byteOffset, STAMP_BYTES + COUNTER_BYTES);
+    before = view.getBigInt64(STAMP_BYTES);
+  }
+  const sum = Buffer.allocUnsafe(STAMP_BYTES + COUNTER_BYTES);
+  sum.set(id, 0);
+  sum.writeBigInt64BE(BigInt.asIntN(64, before + delta), STAMP_BYTES);
+  return sum;
+}
