@@ -8,8 +8,7 @@ import type { Log } from '../../base/log.ts';
 import type { Meta } from '../../meta/protocol.ts';
 import type { ObjectEngine } from '../object/engine.ts';
 import { type Address, isReserved, parseAddress } from './address.ts';
-import { authenticate } from './auth/authenticate.ts';
-import type { Account, Authenticated, CredentialSource } from './auth/identity.ts';
+import type { Account, Authenticated } from './auth/identity.ts';
 import { authorize } from './authorize.ts';
 import { parseCopySource } from './copy-source.ts';
 import { type Detection, detect } from './detect.ts';
@@ -56,11 +55,9 @@ export interface PipelineOptions {
   meta: Meta;
   objects: ObjectEngine;
   operations: Readonly<Record<OperationName, AnyOperation>>;
-  credentials: CredentialSource;
-  /** The region of all buckets, and the only one that a signature may name. */
+  /** Checks the signature; throws S3Error. An unsigned request comes back without an account. */
+  authenticate(request: RawRequest): Authenticated;
   region: string;
-  /** See `AuthenticateOptions`; true by default. */
-  allowUnsignedOverHttp?: boolean | undefined;
   /** Hosts for virtual-host style, lower case without port: `s3.example.com`. */
   domains: readonly string[];
   effects: Effects;
@@ -130,12 +127,7 @@ async function answer(
   progress.operation = nameOf(detection);
   if (detection.kind === 'preflight') throw preflightError(headers);
 
-  const identity = authenticate(request, {
-    credentials: options.credentials,
-    region: options.region,
-    now: options.effects.clock.now(),
-    allowUnsignedOverHttp: options.allowUnsignedOverHttp ?? true,
-  });
+  const identity = options.authenticate(request);
   progress.accessKey = identity.accessKey;
   const permission =
     detection.kind === 'operation'
