@@ -8,7 +8,15 @@ import { getBucketLocation } from './get-bucket-location.ts';
 import { getBucketVersioning } from './get-bucket-versioning.ts';
 import { headBucket } from './head-bucket.ts';
 import { listBuckets } from './list-buckets.ts';
-import { BUCKET, ok, OWNER, refused, run, type TestRequest } from './testing-context.ts';
+import {
+  BUCKET,
+  ok,
+  OWNER,
+  refused,
+  run,
+  runForText,
+  type TestRequest,
+} from './testing-context.ts';
 
 function isCode(code: ErrorCode): (error: unknown) => boolean {
   return (error) => error instanceof S3Error && error.code === code;
@@ -90,10 +98,10 @@ test('HeadBucket tells the region, DeleteBucket has no body', async () => {
 
 test('GetBucketLocation and GetBucketVersioning answer for buckets that exist', async () => {
   const meta = { getBucket: () => ok({ ...BUCKET, region: 'eu-west-1' }) };
-  const location = await run(getBucketLocation, { meta, query: 'location' });
-  assert.match(String(location.body), />eu-west-1<\/LocationConstraint>$/);
-  const versioning = await run(getBucketVersioning, { meta, query: 'versioning' });
-  assert.match(String(versioning.body), /"><\/VersioningConfiguration>$/);
+  const location = await runForText(getBucketLocation, { meta, query: 'location' });
+  assert.match(location, />eu-west-1<\/LocationConstraint>$/);
+  const versioning = await runForText(getBucketVersioning, { meta, query: 'versioning' });
+  assert.match(versioning, /"><\/VersioningConfiguration>$/);
 });
 
 test('Bucket operations answer NoSuchBucket with the name', async () => {
@@ -133,16 +141,16 @@ function listing(count: number) {
   };
 }
 
-function namesIn(body: unknown): string[] {
-  return [...String(body).matchAll(/<Name>([^<]*)<\/Name>/g)].map(([, name]) => name ?? '');
+function namesIn(body: string): string[] {
+  return [...body.matchAll(/<Name>([^<]*)<\/Name>/g)].map(([, name]) => name ?? '');
 }
 
 test('ListBuckets without parameters gives all buckets, whatever the page size', async () => {
   const meta = listing(2500);
-  const reply = await run(listBuckets, { bucket: '', meta });
-  assert.equal(namesIn(reply.body).length, 2500);
+  const body = await runForText(listBuckets, { bucket: '', meta });
+  assert.equal(namesIn(body).length, 2500);
   assert.deepEqual(meta.limits, [1000, 1000, 1000]);
-  assert.doesNotMatch(String(reply.body), /BucketRegion|ContinuationToken/);
+  assert.doesNotMatch(body, /BucketRegion|ContinuationToken/);
 });
 
 test('ListBuckets pages with max-buckets and an opaque token', async () => {
@@ -151,24 +159,32 @@ test('ListBuckets pages with max-buckets and an opaque token', async () => {
   let token = '';
   for (let page = 0; page < 3; page++) {
     const query = `max-buckets=2&continuation-token=${token}`;
-    const { body } = await run(listBuckets, { bucket: '', query, meta });
+    const body = await runForText(listBuckets, { bucket: '', query, meta });
     seen.push(...namesIn(body));
-    token = /<ContinuationToken>([^<]*)</.exec(String(body))?.[1] ?? '';
+    token = /<ContinuationToken>([^<]*)</.exec(body)?.[1] ?? '';
     assert.equal(token === '', page === 2);
-    assert.match(String(body), /<BucketRegion>us-east-1<\/BucketRegion>/);
+    assert.match(body, /<BucketRegion>us-east-1<\/BucketRegion>/);
   }
   assert.deepEqual(seen, ['b00000', 'b00001', 'b00002', 'b00003', 'b00004']);
 });
 
 test('ListBuckets filters by prefix and by region', async () => {
   const meta = listing(12);
-  const byPrefix = await run(listBuckets, { bucket: '', query: 'prefix=b0001', meta });
-  assert.deepEqual(namesIn(byPrefix.body), ['b00010', 'b00011']);
-  assert.match(String(byPrefix.body), /<Prefix>b0001<\/Prefix>/);
-  const here = await run(listBuckets, { bucket: '', query: 'bucket-region=us-east-1', meta });
-  assert.equal(namesIn(here.body).length, 12);
-  const there = await run(listBuckets, { bucket: '', query: 'bucket-region=eu-west-1', meta });
-  assert.equal(namesIn(there.body).length, 0);
+  const byPrefix = await runForText(listBuckets, { bucket: '', query: 'prefix=b0001', meta });
+  assert.deepEqual(namesIn(byPrefix), ['b00010', 'b00011']);
+  assert.match(byPrefix, /<Prefix>b0001<\/Prefix>/);
+  const here = await runForText(listBuckets, {
+    bucket: '',
+    query: 'bucket-region=us-east-1',
+    meta,
+  });
+  assert.equal(namesIn(here).length, 12);
+  const there = await runForText(listBuckets, {
+    bucket: '',
+    query: 'bucket-region=eu-west-1',
+    meta,
+  });
+  assert.equal(namesIn(there).length, 0);
 });
 
 for (const query of [

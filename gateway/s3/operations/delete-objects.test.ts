@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Answer, WriteCondition } from '../../../meta/protocol.ts';
 import { type ErrorCode, S3Error } from '../errors.ts';
+import type { RawReply } from '../request.ts';
 import { deleteObjects } from './delete-objects.ts';
-import { ok, refused, run } from './testing-context.ts';
+import { ok, refused, run, textOf } from './testing-context.ts';
 
 function isCode(code: ErrorCode): (error: unknown) => boolean {
   return (error) => error instanceof S3Error && error.code === code;
@@ -34,8 +35,8 @@ function body(...objects: string[]): string {
   return `<Delete>${objects.map((inner) => `<Object>${inner}</Object>`).join('')}</Delete>`;
 }
 
-function resultOf(reply: { body?: unknown }): string {
-  const found = /<DeleteResult[^>]*>(.*)<\/DeleteResult>$/s.exec(String(reply.body));
+function resultOf(reply: RawReply): string {
+  const found = /<DeleteResult[^>]*>(.*)<\/DeleteResult>$/s.exec(textOf(reply));
   return found?.[1] ?? 'no result';
 }
 

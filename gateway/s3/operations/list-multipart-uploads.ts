@@ -51,10 +51,6 @@ export const listMultipartUploads = defineOperation<Input, ListMultipartUploadsR
   },
   async execute(input, { meta, account, signal }) {
     const { bucket, prefix, delimiter, keyMarker, uploadIdMarker, maxUploads } = input;
-    if (maxUploads === 0) {
-      unwrap(await meta.getBucket({ bucket }, { signal }), { bucket });
-      return { ...input, uploads: [], commonPrefixes: [], caller: account };
-    }
     const query = {
       bucket,
       prefix,

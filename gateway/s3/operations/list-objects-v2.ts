@@ -71,10 +71,9 @@ export const listObjectsV2 = defineOperation<Input, ListBucketResultV2>({
       await meta.listObjects({ bucket, prefix, delimiter, after, limit: maxKeys }, { signal }),
       { bucket },
     );
-    const next = maxKeys === 0 ? undefined : page.next;
     return {
       ...input,
-      nextContinuationToken: next === undefined ? undefined : encodeToken(next),
+      nextContinuationToken: page.next === undefined ? undefined : encodeToken(page.next),
       objects: page.objects,
       commonPrefixes: page.commonPrefixes,
       caller: input.fetchOwner ? account : undefined,

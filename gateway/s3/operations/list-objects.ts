@@ -45,12 +45,10 @@ export const listObjects = defineOperation<Input, ListBucketResult>({
       await meta.listObjects({ bucket, prefix, delimiter, after, limit: maxKeys }, { signal }),
       { bucket },
     );
-    // A page of nothing cannot be continued, so it is no truncated one.
-    const next = maxKeys === 0 ? undefined : page.next;
     return {
       ...input,
-      nextMarker: delimiter === undefined ? undefined : next,
-      truncated: next !== undefined,
+      nextMarker: delimiter === undefined ? undefined : page.next,
+      truncated: page.next !== undefined,
       objects: page.objects,
       commonPrefixes: page.commonPrefixes,
       caller: account,

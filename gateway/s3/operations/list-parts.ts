@@ -1,5 +1,5 @@
 import { LIST_PAGE_MAX, PART_NUMBER_MAX, type UploadName } from '../../../meta/protocol.ts';
-import { type Context, defineOperation } from '../operation.ts';
+import { defineOperation } from '../operation.ts';
 import {
   countParameter,
   encodingParameter,
@@ -33,9 +33,13 @@ export const listParts = defineOperation<Input, ListPartsResult>({
       encoding: encodingParameter(query),
     };
   },
-  async execute(input, context) {
-    const { partNumberMarker, maxParts, encoding } = input;
-    const page = await readPage(input, context);
+  async execute({ partNumberMarker, maxParts, encoding, ...name }, { meta, account, signal }) {
+    // No part has a number beyond the limit, so a marker beyond it is as good as the limit.
+    const after = Math.min(partNumberMarker, PART_NUMBER_MAX);
+    const page = unwrap(
+      await meta.listParts({ ...name, after, limit: maxParts }, { signal }),
+      name,
+    );
     return {
       upload: page.upload,
       parts: page.parts,
@@ -43,20 +47,8 @@ export const listParts = defineOperation<Input, ListPartsResult>({
       partNumberMarker,
       maxParts,
       encoding,
-      caller: context.account,
+      caller: account,
     };
   },
   serialize: (result) => xmlReply(listPartsResult(result)),
 });
-
-async function readPage(input: Input, { meta, signal }: Context) {
-  const { bucket, key, uploadId, maxParts } = input;
-  const name = { bucket, key, uploadId };
-  if (maxParts === 0) {
-    const upload = unwrap(await meta.getUpload(name, { signal }), input);
-    return { upload, parts: [], next: undefined };
-  }
-  // No part has a number beyond the limit, so a marker beyond it is as good as the limit.
-  const after = Math.min(input.partNumberMarker, PART_NUMBER_MAX);
-  return unwrap(await meta.listParts({ ...name, after, limit: maxParts }, { signal }), input);
-}

@@ -47,9 +47,10 @@ function only<T extends object>(members: Partial<T>, what: string): T {
   });
 }
 
-/** Bytes as chunks of at most `size`, each a copy. */
-export async function* chunksOf(content: string | Uint8Array, size = 7): AsyncGenerator<Buffer> {
+/** Bytes as a few chunks, each a copy. */
+export async function* chunksOf(content: string | Uint8Array): AsyncGenerator<Buffer> {
   const bytes = Buffer.from(content);
+  const size = Math.max(1, Math.ceil(bytes.length / 4));
   for (let start = 0; start < bytes.length; start += size) {
     yield Buffer.from(bytes.subarray(start, start + size));
   }
@@ -106,6 +107,16 @@ function contextOf(test: TestRequest): Context {
 /** Runs an operation as the pipeline does: what `parse` throws becomes a rejection, too. */
 export async function run(operation: AnyOperation, test: TestRequest): Promise<RawReply> {
   return operation.run(requestOf(test))(contextOf(test));
+}
+
+/** The document in a reply; throws when there is none. */
+export function textOf({ body }: RawReply): string {
+  if (typeof body !== 'string') throw new Failure('internal', 'the reply has no document');
+  return body;
+}
+
+export async function runForText(operation: AnyOperation, test: TestRequest): Promise<string> {
+  return textOf(await run(operation, test));
 }
 
 /** An engine's `store` that keeps nothing but hands `commit` what it would have stored. */

@@ -13,6 +13,7 @@ const DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n';
  * `&<>"'`, and what a parser would change or refuse: control characters (a bare CR becomes LF, LF at
  * the edge may be trimmed) and the two non-characters that XML 1.0 leaves out.
  */
+// eslint-disable-next-line no-control-regex -- control characters are what is looked for
 const SPECIAL = /[&<>"'\u0000-\u001f\u007f\ufffe\uffff]/;
 const SPECIAL_ALL = new RegExp(SPECIAL, 'g');
 
