@@ -1,4 +1,6 @@
 /** What the tests of this room share. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,6 +9,7 @@ import { hashBytes } from '../base/checksum.ts';
 import { systemClock } from '../base/clock.ts';
 import { type FailureKind, isFailure } from '../base/failure.ts';
 import { makeBlobId } from '../base/ids.ts';
+import type { Log } from '../base/log.ts';
 import { openEnvironment } from './block-store.ts';
 import { createMemoryEnvironment } from './memory-environment.ts';
 import type { BlockContent, BlockKey } from './protocol.ts';
@@ -65,8 +68,41 @@ export function bytesOf(length: number, seed: number): Buffer {
   return bytes;
 }
 
+/** Lengths on both sides of the limit between the two tables. */
+export function lengthOf(index: number): number {
+  return 1 + ((index * 7919) % 40_000);
+}
+
 export function keyOf(index: number, group = 7, writer = 3): BlockKey {
   return { group, blob: makeBlobId(writer, index), index: 0 };
+}
+
+/** Runs a job of `test-support-child.ts`; killed when the test ends. */
+export function childJob(context: TestContext, ...args: string[]): ChildProcess {
+  const script = join(import.meta.dirname, 'test-support-child.ts');
+  const child = spawn(process.execPath, [script, ...args], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  context.after(() => child.kill('SIGKILL'));
+  return child;
+}
+
+/** Kills as a power switch would, and waits for the end. */
+export async function killChild(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const ended = once(child, 'exit');
+  child.kill('SIGKILL');
+  await ended;
+}
+
+/** A log that keeps its messages. */
+export function recordingLog(): { log: Log; messages: string[] } {
+  const messages: string[] = [];
+  const keep = (_fields: object, message: string): void => {
+    messages.push(message);
+  };
+  const log: Log = { debug: keep, info: keep, warn: keep, error: keep, child: () => log };
+  return { log, messages };
 }
 
 /** For `assert.rejects`: a Failure of this kind. */
