@@ -51,9 +51,10 @@ export function authenticate(request: RawRequest, options: AuthenticateOptions):
     });
   }
   if (inQuery === 'v2') {
+    // boto3 and aws cli 1 still presign like this by default when the region is us-east-1.
     throw new S3Error('InvalidRequest', {
       message:
-        'The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.',
+        "URLs presigned with Signature Version 2 are not supported. Please use Signature Version 4 (boto3: Config(signature_version='s3v4'); aws cli: s3.signature_version = s3v4).",
     });
   }
   if (authorization !== undefined) {

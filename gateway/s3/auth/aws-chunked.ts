@@ -7,7 +7,7 @@
  * Tolerated, because clients send it: `\n` instead of `\r\n` after a trailer, a blank line between
  * trailer and trailer signature (AWS's own example, minio-go), one more CRLF at the very end.
  */
-import { createHash, type Hash, hash } from 'node:crypto';
+import { createHash, type Hash, hash, type KeyObject } from 'node:crypto';
 import { S3Error } from '../errors.ts';
 import type { ByteSource } from '../request.ts';
 import { type Scope, sameSignature, scopeText, sign } from './signing.ts';
@@ -28,7 +28,7 @@ const STRAY_BLANK_LINES_MAX = 2;
 
 /** What chunk signatures continue: the signature of the request itself. */
 export interface ChunkSeed {
-  key: Uint8Array;
+  key: KeyObject;
   timestamp: string;
   scope: Scope;
   signature: string;
@@ -233,7 +233,7 @@ class SignedChunk {
 
 /** The chain of signatures; it starts with that of the request. */
 class SignatureChain {
-  readonly #key: Uint8Array;
+  readonly #key: KeyObject;
   readonly #context: string;
   #previous: string;
 

@@ -13,9 +13,6 @@ export interface QueryPair {
   /** Canonically encoded; equal to the plain text for names of letters, digits, `-`, `_`, `.`, `~`. */
   name: string;
   value: string;
-  /** As received. */
-  sentName: string;
-  sentValue: string;
 }
 
 /** Bytes that stay as they are (RFC 3986 section 2.3); `/` too in a path. */
@@ -84,32 +81,23 @@ export function parseQuery(rawQuery: string): QueryPair[] {
   for (const part of rawQuery.split('&')) {
     if (part === '') continue;
     const equals = part.indexOf('=');
-    const sentName = equals < 0 ? part : part.slice(0, equals);
-    const sentValue = equals < 0 ? '' : part.slice(equals + 1);
-    pairs.push({
-      name: normalize(sentName, 'query'),
-      value: normalize(sentValue, 'query'),
-      sentName,
-      sentValue,
-    });
+    const name = equals < 0 ? part : part.slice(0, equals);
+    const value = equals < 0 ? '' : part.slice(equals + 1);
+    pairs.push({ name: normalize(name, 'query'), value: normalize(value, 'query') });
   }
   return pairs;
 }
 
 /** Parameters sorted by name, then value; `X-Amz-Signature` is never part of it. */
-export function canonicalQuery(pairs: readonly QueryPair[], form: 'canonical' | 'sent'): string {
-  const texts: [name: string, value: string][] = [];
-  for (const pair of pairs) {
-    if (pair.name === 'X-Amz-Signature') continue;
-    texts.push(form === 'sent' ? [pair.sentName, pair.sentValue] : [pair.name, pair.value]);
+export function canonicalQuery(pairs: readonly QueryPair[]): string {
+  const signed = pairs.filter((pair) => pair.name !== SIGNATURE_PARAMETER);
+  if (signed.length > 1) {
+    signed.sort((a, b) => compare(a.name, b.name) || compare(a.value, b.value));
   }
-  if (texts.length > 1) texts.sort(byNameThenValue);
-  return texts.map(([name, value]) => `${name}=${value}`).join('&');
+  return signed.map((pair) => `${pair.name}=${pair.value}`).join('&');
 }
 
-function byNameThenValue(a: [string, string], b: [string, string]): number {
-  return compare(a[0], b[0]) || compare(a[1], b[1]);
-}
+const SIGNATURE_PARAMETER = 'X-Amz-Signature';
 
 /** By UTF-16 code unit, which for these texts is by byte. */
 function compare(a: string, b: string): number {
@@ -117,17 +105,22 @@ function compare(a: string, b: string): number {
   return a < b ? -1 : 1;
 }
 
-const UNTIDY_SPACE = /^\s|\s$|[\t ]{2}|\t/;
+/** Blanks only: `\s` would also match 0xA0, which ends the UTF-8 of many a letter. */
+const UNTIDY_SPACE = /^ | $| {2}|\t/;
 
 /** `name:value` lines: outer blanks removed, inner runs of blanks made one space. */
 function canonicalHeaders(headers: HeaderMap, signed: readonly string[]): string {
   let lines = '';
   for (const name of signed) {
     const value = headerValue(headers, name) ?? '';
-    const tidy = UNTIDY_SPACE.test(value) ? value.trim().replaceAll(/[\t ]+/g, ' ') : value;
-    lines += `${name}:${tidy}\n`;
+    const text = UNTIDY_SPACE.test(value) ? tidy(value) : value;
+    lines += `${name}:${text}\n`;
   }
   return lines;
+}
+
+function tidy(value: string): string {
+  return value.replaceAll(/[\t ]+/g, ' ').replaceAll(/^ | $/g, '');
 }
 
 /** A header that was really sent: `constructor` and its kind are not. */
@@ -137,9 +130,10 @@ export function headerValue(headers: HeaderMap, name: string): string | undefine
 
 /**
  * The canonical requests that a client may have signed, likeliest first; usually there is one.
- * Some clients (curl, for one) sign the path, or the path and the query, exactly as they send
- * them. Accepting that is safe: the signature still covers every byte that gives the request its
- * meaning, and a text in normal form has one meaning in either reading.
+ * Some clients sign the path and the query exactly as they send them (curl does, with the path in
+ * all versions and with the query before 8.0). Accepting that is safe: the signature still covers
+ * every byte that gives the request its meaning, and a text in canonical form means the same read
+ * either way.
  */
 export function* canonicalRequests(
   request: RawRequest,
@@ -147,18 +141,20 @@ export function* canonicalRequests(
   signedHeaders: readonly string[],
   payloadHash: string,
 ): Generator<string> {
+  const { method, rawPath, rawQuery } = request;
   const headers = canonicalHeaders(request.headers, signedHeaders);
   const tail = `${headers}\n${signedHeaders.join(';')}\n${payloadHash}`;
-  const path = canonicalPath(request.rawPath);
-  const parameters = canonicalQuery(query, 'canonical');
-  yield `${request.method}\n${path}\n${parameters}\n${tail}`;
-  const sentParameters = canonicalQuery(query, 'sent');
-  const paths = path === request.rawPath ? [path] : [path, request.rawPath];
-  const queries = parameters === sentParameters ? [parameters] : [parameters, sentParameters];
+  const path = canonicalPath(rawPath);
+  const parameters = canonicalQuery(query);
+  yield `${method}\n${path}\n${parameters}\n${tail}`;
+  // The query of a presigned URL holds its own signature, so it cannot have been signed as sent.
+  const isPresigned = query.some((pair) => pair.name === SIGNATURE_PARAMETER);
+  const paths = path === rawPath ? [path] : [path, rawPath];
+  const queries = parameters === rawQuery || isPresigned ? [parameters] : [parameters, rawQuery];
   for (const otherPath of paths) {
     for (const otherQuery of queries) {
       if (otherPath === path && otherQuery === parameters) continue;
-      yield `${request.method}\n${otherPath}\n${otherQuery}\n${tail}`;
+      yield `${method}\n${otherPath}\n${otherQuery}\n${tail}`;
     }
   }
 }

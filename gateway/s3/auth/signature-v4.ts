@@ -2,6 +2,7 @@
  * Signature Version 4 in the Authorization header, and the verification that it shares with
  * presigned URLs (https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-auth-using-authorization-header.html).
  */
+import type { KeyObject } from 'node:crypto';
 import { ERRORS, S3Error } from '../errors.ts';
 import { parseHttpDate } from '../http-date.ts';
 import type { RawRequest } from '../request.ts';
@@ -36,7 +37,7 @@ export interface Claim {
 export interface Verified {
   credential: Credential;
   /** For the signatures of chunks. */
-  signingKey: Buffer;
+  signingKey: KeyObject;
 }
 
 export const CLOCK_SKEW_MS_MAX = 15 * 60 * 1000;
@@ -160,12 +161,18 @@ export function parseSignedHeaders(
   code: 'AuthorizationHeaderMalformed' | 'AuthorizationQueryParametersError',
 ): readonly string[] {
   const names = text.split(';');
-  if (!SIGNED_HEADERS.test(text) || new Set(names).size !== names.length) {
+  if (!SIGNED_HEADERS.test(text) || hasRepetition(names)) {
     throw new S3Error(code, {
       message: 'SignedHeaders must be a list of lower-case header names separated by semicolons.',
     });
   }
   return names;
+}
+
+/** Signers sort the names; a list that is in strict order needs no second look. */
+function hasRepetition(names: readonly string[]): boolean {
+  const sorted = names.every((name, index) => index === 0 || name > (names[index - 1] ?? ''));
+  return !sorted && new Set(names).size !== names.length;
 }
 
 /**
