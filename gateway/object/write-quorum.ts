@@ -136,9 +136,10 @@ export class WriteQuorum {
     }
     const retryable = this.#retries ? this.#count('unable') + this.#count('idle') : 0;
     const possible = acked + pending + retryable;
-    // Policy `strict` needs all, and nothing ever makes do with less than the quorum.
-    if (!enough && possible < Math.max(QUORUM, this.#needed(total))) {
-      const full = this.#count('full') > 0 && this.#count('full') + acked === total;
+    const needed = Math.max(QUORUM, this.#needed(total));
+    if (!enough && possible < needed) {
+      // Lack of space is the reason when it alone would have been enough to spoil the block.
+      const full = total - this.#count('full') < needed;
       this.#verdict = { kind: 'refused', reason: full ? 'full' : 'unavailable' };
     }
   }

@@ -261,7 +261,7 @@ export class WriterLeases {
       await this.#renew(current);
       if (!this.#stands(current)) this.#retire(current, 'it lapsed');
     }
-    for (const lease of [...this.#retired]) await this.#settleRetired(lease);
+    for (const lease of this.#retired) await this.#settleRetired(lease);
     if (this.#current === undefined || this.#current.tainted) await this.#open();
     this.#prune();
   }
