@@ -13,8 +13,6 @@ import { combineCrc } from './crc-combine.ts';
 import { Failure } from './failure.ts';
 import { CHECKSUM_BYTES, type ChecksumAlgorithm, type ChecksumType } from './object-checksum.ts';
 
-export { combineCrc };
-
 export type DigestAlgorithm = ChecksumAlgorithm | 'MD5';
 
 export interface Digest {

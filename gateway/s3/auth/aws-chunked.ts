@@ -14,7 +14,7 @@ import { type Scope, sameSignature, scopeText, sign } from './signing.ts';
 
 /** Signed chunks are held in memory until they are verified. */
 export const SIGNED_CHUNK_BYTES_MAX = 16 * 1024 * 1024;
-export const CHUNK_LINE_BYTES_MAX = 4096;
+const CHUNK_LINE_BYTES_MAX = 4096;
 
 const LF = 0x0a;
 const EMPTY_SHA256 = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';

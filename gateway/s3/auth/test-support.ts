@@ -16,7 +16,7 @@ export const EXAMPLE: Credential = {
 export const EXAMPLE_TIME = Date.UTC(2013, 4, 24);
 export const EMPTY_SHA256 = createHash('sha256').digest('hex');
 
-export const OPTIONS: AuthenticateOptions = {
+const OPTIONS: AuthenticateOptions = {
   credentials: createCredentialSource([EXAMPLE]),
   region: 'us-east-1',
   now: EXAMPLE_TIME,
