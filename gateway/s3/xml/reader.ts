@@ -106,21 +106,21 @@ function parse(body: string): ParsedItem[] {
 }
 
 /** The one property of an item: a tag name, `#text` or `#cdata`. */
-function propertyOf(item: ParsedItem): [string, unknown] {
-  const entry = Object.entries(item)[0];
-  if (entry === undefined) throw malformedXml('an element has no name');
-  return entry;
+function propertyOf(item: ParsedItem): string {
+  for (const name in item) return name;
+  throw malformedXml('an element has no name');
 }
 
 function toNode(item: ParsedItem, arrays: readonly string[]): XmlNode {
-  const [name, content] = propertyOf(item);
+  const name = propertyOf(item);
+  const content = item[name];
   if (!Array.isArray(content)) throw malformedXml('text outside the root element');
   const children: XmlNode[] = [];
   let text = '';
   for (const inner of content as ParsedItem[]) {
-    const [property, value] = propertyOf(inner);
-    if (property === ELEMENT_TEXT) text += decodeReferences(String(value));
-    else if (property === ELEMENT_CDATA) text += cdataText(value);
+    const property = propertyOf(inner);
+    if (property === ELEMENT_TEXT) text += decodeReferences(String(inner[property]));
+    else if (property === ELEMENT_CDATA) text += cdataText(inner[property]);
     else children.push(toNode(inner, arrays));
   }
   if (children.length === 0) return { name, text, children };
@@ -138,11 +138,12 @@ function refuseRepeated(
   children: readonly XmlNode[],
   arrays: readonly string[],
 ): void {
+  const single = children.filter((child) => !arrays.includes(child.name));
+  if (single.length < 2) return;
   const seen = new Set<string>();
-  for (const child of children) {
-    if (arrays.includes(child.name)) continue;
-    if (seen.has(child.name)) throw malformedXml(`${parent} has more than one ${child.name}`);
-    seen.add(child.name);
+  for (const { name } of single) {
+    if (seen.has(name)) throw malformedXml(`${parent} has more than one ${name}`);
+    seen.add(name);
   }
 }
 

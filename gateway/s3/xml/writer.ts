@@ -46,7 +46,10 @@ export function text(name: string, value: string | number | boolean | undefined)
 
 /** `<name>` around children that are XML already; an empty element stays `<name></name>`. */
 export function element(name: string, ...children: string[]): string {
-  return `<${name}>${children.join('')}</${name}>`;
+  // Concatenation is several times faster than join for a few short strings.
+  let inner = '';
+  for (const child of children) inner += child;
+  return `<${name}>${inner}</${name}>`;
 }
 
 /** A whole document: declaration, root element in the S3 namespace, children that are XML already. */
