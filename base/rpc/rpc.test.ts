@@ -350,11 +350,7 @@ test('pings keep a connection alive through a long call', async (t) => {
   const channel = openChannel(t, address, { effects });
   const call = channel.call(1, { meta: null });
   await channel.call(2, { meta: null });
-  for (let i = 0; i < 10; i += 1) {
-    await effects.clock.advance(2_000);
-    // An answer behind the ping: the pong has arrived as well.
-    await channel.call(2, { meta: null });
-  }
+  for (let i = 0; i < 10; i += 1) await effects.clock.advance(2_000);
   release.resolve();
   assert.equal((await call).meta, 'done');
 });
