@@ -545,7 +545,8 @@ test('ListMultipartUploads pages through uploads and common prefixes', async () 
     const uploadId = value(xml, root, 'NextUploadIdMarker');
     markers = `&key-marker=${encodeURIComponent(key)}&upload-id-marker=${uploadId}`;
   }
-  assert.deepEqual(seen.toSorted(), [0, 1, 2, 5].map((index) => ids[index]).toSorted());
+  assert.deepEqual(new Set(seen), new Set([0, 1, 2, 5].map((index) => ids[index])));
+  assert.equal(seen.length, 4);
   assert.deepEqual(prefixes, ['b/']);
   const below = await s3.read('ListMultipartUploads', { query: 'uploads&prefix=b/' });
   assert.deepEqual(values(below, root, 'Key'), ['b/1', 'b/2']);
