@@ -15,7 +15,7 @@ const ATTEMPTS_MAX = 40;
 /** Tries that follow each other at once; later ones wait a little, at random. */
 const ATTEMPTS_AT_ONCE = 6;
 const WAIT_MS_MAX = 20;
-/** Rounds of "I need another row" of one step: a chain of references, so short. */
+/** Rounds of "I need another row" of one try: a chain of references, so short. */
 const ROUNDS_MAX = 8;
 
 /** Decides on a draft. Any answer that was given while rows were missing is dropped. */
@@ -27,8 +27,8 @@ export const PENDING: Answer<never> = { ok: false, refusal: 'OperationAborted' }
 export interface Runner {
   readonly ids: Ids;
   /**
-   * Runs `step` on the rows `keys` (and those it asks for). `onConflict` is the answer when every
-   * try lost a race. Throws what the store throws.
+   * Runs `step` on one snapshot of the rows `keys` and those it asks for (1,024 in all). `onConflict`
+   * is the answer when every try lost a race. Throws what the store throws.
    */
   run<T>(keys: readonly Buffer[], step: Step<T>, options?: RunOptions<T>): Promise<Answer<T>>;
   sleep(ms: number): Promise<void>;
@@ -42,30 +42,34 @@ export interface RunOptions<T> {
 export function createRunner(store: KeyValueStore, effects: Effects, ids: Ids): Runner {
   const { clock, random } = effects;
 
-  async function read(entries: Entries, keys: readonly Buffer[]): Promise<void> {
+  async function read(keys: readonly Buffer[]): Promise<Entries> {
+    const entries: Entries = new Map();
     for (let from = 0; from < keys.length; from += KV_LIMITS.getKeys) {
       const batch =
         keys.length <= KV_LIMITS.getKeys ? keys : keys.slice(from, from + KV_LIMITS.getKeys);
       const found = await store.get(batch);
       for (const [index, key] of batch.entries()) entries.set(nameOf(key), found[index] ?? null);
     }
+    return entries;
   }
 
-  /** Runs the step until it has read all it looks at. */
+  /**
+   * Runs the step until it has read all it looks at; undefined when what it looks at kept changing.
+   * Each round reads everything again, together with what was missing: a step sees one snapshot, in
+   * which what is referred to is there.
+   */
   async function decide<T>(keys: readonly Buffer[], step: Step<T>) {
-    const entries: Entries = new Map();
-    let missing = keys;
+    let wanted = keys;
     for (let round = 0; round < ROUNDS_MAX; round++) {
-      await read(entries, missing);
-      const draft = new Draft(entries, ids.nowMs(), ids);
+      const draft = new Draft(await read(wanted), ids.nowMs(), ids);
       const answer = step(draft);
       if (draft.needed.length === 0) {
         assert(answer !== PENDING, 'a step that has read all it looks at decides');
         return { draft, answer };
       }
-      missing = draft.needed;
+      wanted = [...wanted, ...draft.needed];
     }
-    assert(false, 'a step reads a bounded number of times');
+    return undefined;
   }
 
   async function run<T>(
@@ -75,10 +79,13 @@ export function createRunner(store: KeyValueStore, effects: Effects, ids: Ids): 
   ): Promise<Answer<T>> {
     const attemptsMax = options.attemptsMax ?? ATTEMPTS_MAX;
     for (let attempt = 1; attempt <= attemptsMax; attempt++) {
-      const { draft, answer } = await decide(keys, step);
-      if (!answer.ok || draft.empty) return answer;
-      const result = await commitKnown(store, draft.commit(ids.stamp(draft.nowMs)));
-      if (result.committed) return answer;
+      const decided = await decide(keys, step);
+      if (decided !== undefined) {
+        const { draft, answer } = decided;
+        if (!answer.ok || draft.empty) return answer;
+        const result = await commitKnown(store, draft.commit(ids.stamp(draft.nowMs)));
+        if (result.committed) return answer;
+      }
       if (attempt >= ATTEMPTS_AT_ONCE) await clock.sleep(random.fraction() * WAIT_MS_MAX);
     }
     return options.onConflict ?? { ok: false, refusal: 'OperationAborted' };
