@@ -163,6 +163,44 @@ test('a bad replica met by a range is repaired with the whole block', async () =
   assert.equal(block.nodes.filter((node) => node.sound(block.key)).length, 1 + repaired);
 });
 
+test('many readers of bad replicas make one repair of each', async () => {
+  const world = await createWorld();
+  await world.put('k', bodyOf(bytesOf(BLOCK)));
+  const [block] = world.blocksOf('k');
+  assert.ok(block);
+  for (const node of block.nodes.slice(0, 2)) node.lose(block.key);
+  const opened = await openForReading(world, 'k');
+  const reads = Array.from({ length: 4 }, () => opened.read()[Symbol.asyncIterator]().next());
+  await world.clock.settle(Promise.all(reads));
+  await world.clock.advance(500);
+  const { reads: met, repairs } = world.running.status();
+  assert.ok(met.missingReplicas > 2, `${met.missingReplicas} met`);
+  assert.equal(repairs.repaired, 2);
+  assert.ok(block.nodes.every((node) => node.sound(block.key)));
+});
+
+test('a repair keeps the read epoch that found the fault after the read has ended', async () => {
+  const world = await createWorld();
+  await world.put('k', bodyOf(bytesOf(BLOCK)));
+  const [block] = world.blocksOf('k');
+  assert.ok(block);
+  let open = () => {};
+  const gate = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  for (const node of block.nodes.slice(0, 2)) {
+    node.lose(block.key);
+    node.putGate = gate;
+  }
+  await world.get('k');
+  world.meta.readEpoch = 7;
+  await world.clock.advance(2000);
+  assert.equal(world.meta.writers.get(1)?.oldestRead, 1);
+  open();
+  await world.clock.advance(2000);
+  assert.equal(world.meta.writers.get(1)?.oldestRead, 7);
+});
+
 test('reports wait until the metadata service can take them', async () => {
   const world = await createWorld();
   await world.put('k', bodyOf(bytesOf(BLOCK)));
@@ -297,6 +335,18 @@ test('reads ahead of all consumers together keep to their budget, and everyone g
   assert.equal(world.running.status().memory.readAhead, 0);
 });
 
+test('nothing is fetched ahead without memory for it', async () => {
+  const world = await createWorld({ settings: { readMemoryBytes: 3 * BLOCK } });
+  await world.put('k', bodyOf(bytesOf(12 * BLOCK)));
+  for (let index = 0; index < 8; index++) {
+    const opened = await openForReading(world, 'k');
+    await world.clock.settle(opened.read()[Symbol.asyncIterator]().next());
+  }
+  await world.clock.idle();
+  const gets = world.nodes.reduce((sum, node) => sum + node.calls.get, 0);
+  assert.equal(gets, 8 + 3);
+});
+
 test('a consumer that stops early ends the read, even while it waits', async () => {
   const world = await createWorld({ settings: { blockSize: 128 * 1024 } });
   await world.put('k', bodyOf(bytesOf(10 * 128 * 1024)));
@@ -309,6 +359,9 @@ test('a consumer that stops early ends the read, even while it waits', async () 
   await world.clock.idle();
   await reader.return?.();
   assert.deepEqual(await waiting, { done: true, value: undefined });
+  await world.clock.idle();
+  const cancelled = world.nodes.reduce((sum, node) => sum + node.cancelled, 0);
+  assert.equal(cancelled, 2, 'the fetches of two blocks');
   assert.equal(world.running.status().memory.readAhead, 0);
 });
 
@@ -341,6 +394,16 @@ test('part finds any part, on any page, and part 1 of an ordinary object', async
   assert.deepEqual([(await plain.part(1))?.size, await plain.part(2)], [200, undefined]);
 });
 
+test('a range far into a multipart object reads the page that holds its start, and no other', async () => {
+  const world = await createWorld();
+  const body = await putParts(world, 'k', [100, 200, 300, 400, 500, 600, 700, 800, 900]);
+  const asked: unknown[] = [];
+  world.meta.onReadParts = (query) => asked.push(query.from);
+  const range = { start: 3000, end: 3050 };
+  assert.deepEqual(await world.get('k', range), body.subarray(3000, 3050));
+  assert.deepEqual(asked, [{ offset: 3000 }]);
+});
+
 test('a part list that is gone breaks the read', async () => {
   const world = await createWorld();
   await putParts(world, 'k', [100, 200, 300, 400, 500]);
@@ -364,16 +427,21 @@ test('a read in progress finds its blocks at their new nodes after a layout chan
   const opened = await openForReading(world, 'k');
   const reader = opened.read()[Symbol.asyncIterator]();
   const chunks = [(await world.clock.settle(reader.next())).value];
+  await world.clock.idle();
   for (const [index, node] of world.nodes.slice(0, 3).entries()) {
     for (const [name, block] of node.blocks) world.node(index + 3).blocks.set(name, block);
     node.fault = 'unavailable';
   }
+  // The blocks that were fetched ahead, and one that is asked for at the old nodes.
+  for (let ahead = 0; ahead < 2; ahead++) {
+    chunks.push((await world.clock.settle(reader.next())).value);
+  }
+  const stuck = reader.next();
+  await world.clock.advance(100);
   world.meta.view = viewOf(ids.slice(3), { revision: 3, epoch: 3 });
-  await world.clock.advance(1000);
-  for (;;) {
-    const next = await world.clock.settle(reader.next());
-    if (next.done === true) break;
+  for (let next = await world.clock.settle(stuck); next.done !== true; ) {
     chunks.push(next.value);
+    next = await world.clock.settle(reader.next());
   }
   assert.deepEqual(Buffer.concat(chunks), body);
 });

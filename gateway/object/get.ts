@@ -147,7 +147,7 @@ class RangeReader implements AsyncIterableIterator<Buffer>, BlockReader {
     }
     if (!this.#finished) {
       this.#adapt();
-      this.#fill();
+      this.#fill(true);
     }
     return new Promise((resolve, reject) => {
       this.#waiting = { resolve, reject };
@@ -181,7 +181,8 @@ class RangeReader implements AsyncIterableIterator<Buffer>, BlockReader {
     else if (this.#queue.every((read) => read.done)) this.#window = Math.max(1, this.#window - 1);
   }
 
-  #fill(): void {
+  /** `needed`: the consumer waits, so the first block of the queue is fetched in any case. */
+  #fill(needed: boolean): void {
     const { leases, readAhead } = this.#env;
     while (!this.#paging && this.#queue.length < this.#window) {
       const piece = this.#spare ?? this.#source.next(leases.map());
@@ -195,8 +196,7 @@ class RangeReader implements AsyncIterableIterator<Buffer>, BlockReader {
         return;
       }
       const charged = readAhead.tryAcquire(piece.length);
-      if (!charged && this.#queue.length > 0) {
-        // What the consumer waits for needs no permission, so that everybody gets on; the rest does.
+      if (!charged && !(needed && this.#queue.length === 0)) {
         this.#spare = piece;
         return;
       }
@@ -219,7 +219,7 @@ class RangeReader implements AsyncIterableIterator<Buffer>, BlockReader {
       () => {
         this.#paging = false;
         if (this.#finished) return;
-        this.#fill();
+        this.#fill(this.#waiting !== undefined);
         this.#deliver();
       },
       (error: unknown) => {
@@ -247,7 +247,7 @@ class RangeReader implements AsyncIterableIterator<Buffer>, BlockReader {
       this.#queue.shift();
       this.#uncharge(head);
       this.#waiting = undefined;
-      this.#fill();
+      this.#fill(false);
       waiting.resolve({ done: false, value: head.bytes });
     } else if (head.failure !== undefined && !this.#retryElsewhere(head)) {
       this.#fail(head.failure);

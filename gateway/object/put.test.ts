@@ -83,6 +83,15 @@ test('store fails with unavailable when two nodes are gone, and nothing is visib
   assert.equal(world.running.status().running.blobs, 0);
 });
 
+test('store does not try for long when nodes refuse connections', async () => {
+  const world = await createWorld();
+  for (const node of world.nodes) node.fault = 'unavailable';
+  const before = world.clock.monotonic();
+  await assert.rejects(world.put('k', bodyOf(bytesOf(10))), unavailable);
+  const took = world.clock.monotonic() - before;
+  assert.ok(took >= 2000 && took < 2100, `took ${took} ms`);
+});
+
 test('store waits for nodes that are restarting', async () => {
   const world = await createWorld();
   for (const node of world.nodes) node.fault = 'unavailable';
@@ -204,6 +213,19 @@ test('a commit of unknown outcome keeps its blocks, and its mark until its lease
   assert.deepEqual(await world.get('k'), body);
 });
 
+test('the mark of a committed blob stays while a straggler may still write it', async () => {
+  const world = await createWorld();
+  world.node(2).fault = 'slow';
+  world.node(2).delayMs = 4000;
+  await world.put('k', bodyOf(bytesOf(10)));
+  assert.equal(world.node(2).blocks.size, 0);
+  await world.clock.advance(1500);
+  assert.equal(world.meta.writers.get(1)?.lowestSequence, 1);
+  await world.clock.advance(3000);
+  assert.equal(world.node(2).blocks.size, 1);
+  assert.equal(world.meta.writers.get(1)?.lowestSequence, 2);
+});
+
 test('an error of the caller in the commit is no proof that nothing was committed', async () => {
   const world = await createWorld();
   const { engine } = world.running;
@@ -286,11 +308,13 @@ test('nothing is written to a node that answers with another name', async () => 
   world.node(1).impostor = 'n0';
   await world.clock.settle(world.running.start());
   assert.ok((await world.put('k', bodyOf(bytesOf(100)))).ok);
-  assert.equal(world.node(1).calls.put, 0);
   assert.deepEqual(
     world.meta.missing.map(({ node }) => node),
     ['n1'],
   );
+  world.node(2).fault = 'unavailable';
+  await assert.rejects(world.put('x', bodyOf(bytesOf(100))), unavailable);
+  assert.equal(world.node(1).calls.put, 0);
 });
 
 test('blocks follow a layout that changes during an upload, and a discard finds them all', async () => {

@@ -138,8 +138,10 @@ class BlobWrite implements BlockOwner {
     return { writer, size, data, missing };
   }
 
+  /** The mark stays while a straggler may still write: its block could outlive the blob's removal. */
   done(): void {
-    this.#ticket.release();
+    if (this.#unsettled === 0) this.#ticket.release();
+    else this.#whenSettled = () => this.#ticket.release();
   }
 
   outcomeUnknown(): void {

@@ -186,6 +186,10 @@ test('a retired lease is closed only after its successor has reported the reads 
   leases.beginBlob().abandon();
   await clock.advance(1000);
   assert.equal(meta.writers.get(1)?.oldestRead, 1);
+  meta.renewFailure = new Failure('unavailable', 'no');
+  await clock.advance(2000);
+  assert.deepEqual(meta.closed, []);
+  meta.renewFailure = undefined;
   await clock.advance(2000);
   assert.deepEqual(meta.closed, [1]);
   assert.equal(meta.writers.get(2)?.oldestRead, 1);

@@ -37,6 +37,10 @@ export interface MapMeta extends Meta {
   outage: Failure | 'hang' | undefined;
   /** How commits fail after they were applied. */
   commitFailure: Failure | undefined;
+  /** How renewals fail. */
+  renewFailure: Failure | undefined;
+  /** Called for every page of a part list that is asked for. */
+  onReadParts: ((query: ReadPartsQuery) => void) | undefined;
   /** Makes an object of several stored blobs visible. */
   join(key: string, parts: readonly ObjectRecord[]): void;
 }
@@ -76,6 +80,8 @@ export function createMapMeta(view: ClusterView): MapMeta {
     partsPerPage: 3,
     outage: undefined,
     commitFailure: undefined,
+    renewFailure: undefined,
+    onReadParts: undefined,
     join(key, parts) {
       let offset = 0;
       const refs = parts.map(({ size, data, etag }, index): PartRef => {
@@ -110,9 +116,10 @@ export function createMapMeta(view: ClusterView): MapMeta {
       const parts = pageOf(lists.get(object.data.list) ?? [], { offset: 0 });
       return { ok: true, value: { ...found, parts } };
     },
-    async readParts({ list, from }) {
+    async readParts(query) {
       await face();
-      return pageOf(lists.get(list) ?? [], from);
+      meta.onReadParts?.(query);
+      return pageOf(lists.get(query.list) ?? [], query.from);
     },
     async openWriter() {
       await face();
@@ -122,6 +129,7 @@ export function createMapMeta(view: ClusterView): MapMeta {
     },
     async renewWriter({ writer, marks, revision }) {
       await face();
+      if (meta.renewFailure !== undefined) throw meta.renewFailure;
       if (!meta.writers.has(writer)) throw new Failure('fenced', 'the lease has ended');
       meta.writers.set(writer, marks);
       const renewed = { readEpoch: meta.readEpoch };

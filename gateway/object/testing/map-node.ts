@@ -30,6 +30,8 @@ export class MapNode implements StorageNode {
   readonly blocks = new Map<string, Stored>();
   /** What the node does with calls from now on. */
   fault: NodeFault = 'none';
+  /** Puts that arrive while this is set are answered when it resolves. */
+  putGate: Promise<void> | undefined;
   /** What `slow` means, in milliseconds of the clock. */
   delayMs = 50;
   /** The id it answers to probes with, when it is not its own. */
@@ -42,6 +44,8 @@ export class MapNode implements StorageNode {
   /** Called for every get, after it was counted. */
   onGet: ((key: BlockKey, range: BlockRange | undefined) => void) | undefined;
   closed = 0;
+  /** Calls that were cancelled while they hung. */
+  cancelled = 0;
   readonly #clock: Clock;
 
   constructor(id: string, clusterId: string, clock: Clock) {
@@ -56,6 +60,7 @@ export class MapNode implements StorageNode {
     this.putBytesPeak = Math.max(this.putBytesPeak, this.putBytes);
     try {
       await this.#face(options, true);
+      await this.putGate;
       const bytes = Buffer.from(content.bytes);
       if (hashBytes(bytes) !== content.hash) throw new Failure('corrupt', 'hash mismatch');
       const checksum = checksumOf(key, content.hash);
@@ -153,7 +158,14 @@ export class MapNode implements StorageNode {
     if (options?.signal?.aborted) throw new Failure('cancelled', 'cancelled');
     if (this.fault === 'slow') await this.#clock.sleep(this.delayMs);
     if (this.fault === 'unavailable') throw new Failure('unavailable', 'connection refused');
-    if (this.fault === 'hang') await new Promise(() => {});
+    if (this.fault === 'hang') {
+      await new Promise((_, reject) => {
+        options?.signal?.addEventListener('abort', () => {
+          this.cancelled++;
+          reject(new Failure('cancelled', 'cancelled'));
+        });
+      });
+    }
     if (this.fault === 'full' && writing) throw new Failure('full', 'no space');
   }
 }
