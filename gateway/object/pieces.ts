@@ -6,7 +6,7 @@ import type { ByteRange } from './engine.ts';
 import type { PlacementMap } from './placement.ts';
 
 /** Pieces of `[from, to)` of one blob. Pure. */
-export class BlobPieces {
+class BlobPieces {
   readonly #ref: BlobRef;
   #at: number;
   readonly #end: number;
@@ -40,7 +40,7 @@ export interface PieceSource {
 }
 
 /** Pieces of a multipart object: one blob per part, the part list read page by page. */
-export class PartPieces implements PieceSource {
+class PartPieces implements PieceSource {
   readonly #meta: Pick<Meta, 'readParts'>;
   readonly #list: string;
   readonly #range: ByteRange;

@@ -45,7 +45,7 @@ export interface PutCounts {
 }
 
 /** Blocks up to this size are charged to the budget for small bodies. */
-export const SMALL_BLOCK_BYTES_MAX = 64 * 1024;
+const SMALL_BLOCK_BYTES_MAX = 64 * 1024;
 
 /** See ObjectEngine.store. */
 export async function storeBody<T>(

@@ -6,7 +6,7 @@
 import type { Clock } from '../../base/clock.ts';
 
 /** Granularity of hedges, stragglers, retries and time-outs, in milliseconds. */
-export const TICK_MS = 20;
+const TICK_MS = 20;
 
 export interface Ticking {
   /** Called about every TICK_MS with the monotonic time while it is in the set. */

@@ -8,7 +8,7 @@
  */
 
 /** Fewest acknowledgements that ever make a block acceptable. */
-export const QUORUM = 2;
+const QUORUM = 2;
 
 export type WritePolicy = 'degraded' | 'strict';
 
