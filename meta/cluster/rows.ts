@@ -1,7 +1,34 @@
 /**
- * Rows of the cluster half of the metadata: one kind byte, then fixed-width big-endian ids.
- * `L` writer leases, `N` nodes, `P` the layout, `F` facts of the store itself.
+ * Rows of the cluster half of the metadata: one kind byte, then what names the row.
+ *
+ *   L writer(u64)   lease of a writer
+ *   N node id       storage node
+ *   P chunk(u16)    placement map, cut into chunks
+ *   F i             facts: format of the store, id of the cluster
+ *   F b             how often the metadata service has started
+ *   F w             next writer id
+ *
+ * A value is one format byte and a MessagePack array of fields by position, append only.
  */
+import { Packr } from 'msgpackr';
+import { Failure } from '../../base/failure.ts';
+import type { Address } from '../../base/rpc/rpc.ts';
+import type { Entry } from '../engine/kv.ts';
+import type { Layout } from '../protocol.ts';
+
+/** Of the whole store: a newer one is refused at the start. */
+export const STORE_FORMAT = 1;
+/** Of every row in this file. */
+const ROW_FORMAT = 1;
+/** Bytes of the placement map in one row. */
+const CHUNK_BYTES = 60_000;
+
+const LEASE = 0x4c;
+const NODE = 0x4e;
+const LAYOUT = 0x50;
+const FACT = 0x46;
+
+/* ------------------------------------------------------------------ keys */
 
 /**
  * The row that stands while a writer's lease does. Created by openWriter, deleted by closeWriter or
@@ -10,7 +37,143 @@
  */
 export function leaseKey(writer: number): Buffer {
   const key = Buffer.allocUnsafe(9);
-  key[0] = 0x4c; // 'L'
+  key[0] = LEASE;
   key.writeBigUInt64BE(BigInt(writer), 1);
   return key;
+}
+
+/** The writer of a lease row. */
+export function writerOfKey(key: Buffer): number {
+  return Number(key.readBigUInt64BE(1));
+}
+
+export function nodeKey(id: string): Buffer {
+  return Buffer.concat([Buffer.from([NODE]), Buffer.from(id)]);
+}
+
+export function layoutKey(chunk: number): Buffer {
+  return Buffer.from([LAYOUT, chunk >> 8, chunk & 0xff]);
+}
+
+export const FACTS_KEY: Buffer = Buffer.from([FACT, 0x69]);
+export const BOOT_KEY: Buffer = Buffer.from([FACT, 0x62]);
+export const NEXT_WRITER_KEY: Buffer = Buffer.from([FACT, 0x77]);
+
+const kindBounds = (kind: number) => ({
+  start: Buffer.from([kind]),
+  end: Buffer.from([kind + 1]),
+});
+
+export const LEASES = kindBounds(LEASE);
+export const NODES = kindBounds(NODE);
+export const LAYOUT_CHUNKS = kindBounds(LAYOUT);
+
+/* ------------------------------------------------------------------ values */
+
+const packr = new Packr({ useRecords: false, int64AsType: 'number' });
+
+function encode(fields: unknown[]): Buffer {
+  const body = packr.pack(fields);
+  const out = Buffer.allocUnsafe(body.length + 1);
+  out[0] = ROW_FORMAT;
+  out.set(body, 1);
+  return out;
+}
+
+/** Fields of a row. Failures: `invalid` (a newer format), `corrupt` (no such row). */
+function decode(name: string, value: Buffer): unknown[] {
+  const format = value[0];
+  if (format !== undefined && format > ROW_FORMAT) {
+    throw new Failure(
+      'invalid',
+      `a ${name} row has format ${format}, this version knows ${ROW_FORMAT}: start a newer version`,
+    );
+  }
+  try {
+    const fields: unknown = packr.unpack(value.subarray(1));
+    if (Array.isArray(fields)) return fields;
+  } catch (error) {
+    throw new Failure('corrupt', `a ${name} row is not readable`, { cause: error });
+  }
+  throw new Failure('corrupt', `a ${name} row is not readable`);
+}
+
+function numberField(field: unknown): number {
+  if (typeof field !== 'number') throw new Failure('corrupt', 'a stored field is no number');
+  return field;
+}
+
+function textField(field: unknown): string {
+  if (typeof field !== 'string') throw new Failure('corrupt', 'a stored field is no text');
+  return field;
+}
+
+/** What is known of the store before anything else in it is read. */
+export interface Facts {
+  format: number;
+  clusterId: string;
+}
+
+export const encodeFacts = ({ format, clusterId }: Facts): Buffer => encode([format, clusterId]);
+
+export function decodeFacts(value: Buffer): Facts {
+  const [format, clusterId] = decode('facts', value);
+  return { format: numberField(format), clusterId: textField(clusterId) };
+}
+
+export const encodeCount = (count: number): Buffer => encode([count]);
+
+/** 0 when there is no such row. */
+export function decodeCount(entry: Entry | null): number {
+  return entry === null ? 0 : numberField(decode('count', entry.value)[0]);
+}
+
+export const encodeLease = (name: string): Buffer => encode([name]);
+
+export const decodeLease = (value: Buffer): string => textField(decode('lease', value)[0]);
+
+/** What is kept of a storage node; its free space and its pulse are not worth a commit. */
+export interface NodeRow {
+  address: Address;
+  zone: string;
+  capacityBytes: number;
+}
+
+export const encodeNode = ({ address, zone, capacityBytes }: NodeRow): Buffer =>
+  encode([address, zone, capacityBytes]);
+
+export function decodeNode(value: Buffer): NodeRow {
+  const [address, zone, capacityBytes] = decode('node', value);
+  return {
+    address: textField(address),
+    zone: textField(zone),
+    capacityBytes: numberField(capacityBytes),
+  };
+}
+
+/** The placement map as the values of its rows, in order. */
+export function encodeLayout(layout: Layout): Buffer[] {
+  const nodes = layout.nodes.map(({ id, zone, weight }) => [id, zone, weight]);
+  const bytes = encode([layout.epoch, layout.groups, nodes, layout.assignment]);
+  const chunks: Buffer[] = [];
+  for (let from = 0; from < bytes.length; from += CHUNK_BYTES) {
+    chunks.push(bytes.subarray(from, from + CHUNK_BYTES));
+  }
+  return chunks;
+}
+
+export function decodeLayout(chunks: readonly Buffer[]): Layout {
+  const [epoch, groups, nodes, assignment] = decode('layout', Buffer.concat(chunks));
+  if (!Array.isArray(nodes) || !(assignment instanceof Uint8Array)) {
+    throw new Failure('corrupt', 'the layout is not readable');
+  }
+  return {
+    epoch: numberField(epoch),
+    groups: numberField(groups),
+    nodes: nodes.map((node: unknown) => {
+      const [id, zone, weight] = Array.isArray(node) ? (node as unknown[]) : [];
+      return { id: textField(id), zone: textField(zone), weight: numberField(weight) };
+    }),
+    assignment: Buffer.from(assignment),
+  };
 }

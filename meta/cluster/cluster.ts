@@ -1,0 +1,354 @@
+/**
+ * The cluster half of the metadata service: membership, placement and leases, over the store. The
+ * states are pure (`nodes.ts`, `leases.ts`, `layout.ts`, `reclamation.ts`); this file commits what
+ * must survive and answers callers.
+ */
+import type { Effects } from '../../base/clock.ts';
+import { Failure } from '../../base/failure.ts';
+import type { Log } from '../../base/log.ts';
+import { type Commit, type Entry, type KeyValueStore, STAMP_BYTES } from '../engine/kv.ts';
+import { type ClusterView, type Layout, type Meta, PLACEMENT_GROUPS } from '../protocol.ts';
+import { planLayout } from './layout.ts';
+import { Leases } from './leases.ts';
+import { Nodes } from './nodes.ts';
+import { firstReadEpoch, Reclamation } from './reclamation.ts';
+import {
+  BOOT_KEY,
+  decodeCount,
+  decodeFacts,
+  decodeLayout,
+  decodeLease,
+  decodeNode,
+  encodeCount,
+  encodeFacts,
+  encodeLayout,
+  encodeLease,
+  encodeNode,
+  FACTS_KEY,
+  LAYOUT_CHUNKS,
+  LEASES,
+  layoutKey,
+  leaseKey,
+  NEXT_WRITER_KEY,
+  NODES,
+  nodeKey,
+  type NodeRow,
+  STORE_FORMAT,
+  writerOfKey,
+} from './rows.ts';
+
+/** Tries of a commit that another metadata server keeps winning. */
+const ATTEMPTS_MAX = 10;
+const PAGE_ROWS = 1000;
+/** A longer pause between two sweeps means that this process stood still. */
+const PAUSE_MS = 1500;
+
+export interface ClusterSettings {
+  /** The first layout is made when this many nodes have registered; at least 3. */
+  expectedNodes: number;
+  /** Life of a writer lease without renewal. */
+  leaseTtlMs: number;
+  /** How often nodes are asked to send a heartbeat. */
+  heartbeatMs: number;
+  /** A node without a heartbeat for this long is down. */
+  nodeDownMs: number;
+  /** Placement groups of a new cluster. */
+  groups: number;
+}
+
+export const CLUSTER_SETTINGS: ClusterSettings = {
+  expectedNodes: 3,
+  leaseTtlMs: 10_000,
+  heartbeatMs: 1000,
+  nodeDownMs: 3500,
+  groups: PLACEMENT_GROUPS,
+};
+
+export type ClusterMethods = Pick<
+  Meta,
+  'registerNode' | 'heartbeat' | 'openWriter' | 'renewWriter' | 'closeWriter'
+>;
+
+export interface Cluster<Garbage> extends ClusterMethods {
+  readonly clusterId: string;
+  /** How often the service has started over this store, this start included. */
+  readonly boot: number;
+  readonly leases: Leases;
+  readonly nodes: Nodes;
+  readonly reclamation: Reclamation<Garbage>;
+  view(): ClusterView;
+  readonly layout: Layout | undefined;
+  /** To be called every half second or so: finds nodes that are down and ends leases that ran out. */
+  sweep(): Promise<void>;
+}
+
+/**
+ * Counts the start and reads what the store knows. Failures: `invalid` when a newer version wrote
+ * it, and what the store throws.
+ */
+export async function openCluster<Garbage>(options: {
+  store: KeyValueStore;
+  effects: Effects;
+  log: Log;
+  settings?: Partial<ClusterSettings> | undefined;
+}): Promise<Cluster<Garbage>> {
+  const settings = { ...CLUSTER_SETTINGS, ...options.settings };
+  const { clusterId, boot } = await countStart(options.store, options.effects);
+  const cluster = new StoredCluster<Garbage>({ ...options, settings, clusterId, boot });
+  await cluster.restore();
+  return cluster;
+}
+
+/** First start: makes the cluster. Every start: a number that no other start has. */
+async function countStart(
+  store: KeyValueStore,
+  effects: Effects,
+): Promise<{ clusterId: string; boot: number }> {
+  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+    const [factsRow, bootRow] = await store.get([FACTS_KEY, BOOT_KEY]);
+    const known = factsRow ? decodeFacts(factsRow.value) : undefined;
+    if (known !== undefined && known.format > STORE_FORMAT) {
+      throw new Failure(
+        'invalid',
+        `the metadata store has format ${known.format}, this version knows ${STORE_FORMAT}: ` +
+          'start the newer version again',
+      );
+    }
+    const clusterId = known?.clusterId ?? effects.random.bytes(16).toString('hex');
+    const boot = decodeCount(bootRow ?? null) + 1;
+    const facts = encodeFacts({ format: STORE_FORMAT, clusterId });
+    const result = await store.commit({
+      id: effects.random.bytes(STAMP_BYTES),
+      checks: [
+        { key: FACTS_KEY, stamp: factsRow?.stamp ?? null },
+        { key: BOOT_KEY, stamp: bootRow?.stamp ?? null },
+      ],
+      set: [
+        ...(known === undefined ? [{ key: FACTS_KEY, value: facts }] : []),
+        { key: BOOT_KEY, value: encodeCount(boot) },
+      ],
+      del: [],
+      add: [],
+      reserve: true,
+    });
+    if (result.committed) return { clusterId, boot };
+  }
+  throw new Failure('unavailable', 'other metadata services start over the same store');
+}
+
+interface StoredClusterOptions {
+  store: KeyValueStore;
+  effects: Effects;
+  log: Log;
+  settings: ClusterSettings;
+  clusterId: string;
+  boot: number;
+}
+
+class StoredCluster<Garbage> implements Cluster<Garbage> {
+  readonly clusterId: string;
+  readonly boot: number;
+  readonly leases: Leases;
+  readonly nodes: Nodes;
+  readonly reclamation: Reclamation<Garbage>;
+  readonly #store: KeyValueStore;
+  readonly #effects: Effects;
+  readonly #log: Log;
+  readonly #settings: ClusterSettings;
+  #layout: Layout | undefined;
+  #view: ClusterView | undefined;
+  /** Changes of the cluster are made one after the other. */
+  #turn: Promise<unknown> = Promise.resolve();
+  #sweptAt: number | undefined;
+
+  constructor(options: StoredClusterOptions) {
+    const { settings, boot } = options;
+    this.clusterId = options.clusterId;
+    this.boot = boot;
+    this.#store = options.store;
+    this.#effects = options.effects;
+    this.#log = options.log;
+    this.#settings = settings;
+    this.leases = new Leases(settings.leaseTtlMs);
+    this.nodes = new Nodes(settings.nodeDownMs, firstReadEpoch(boot));
+    this.reclamation = new Reclamation(firstReadEpoch(boot));
+  }
+
+  get layout(): Layout | undefined {
+    return this.#layout;
+  }
+
+  async restore(): Promise<void> {
+    const now = this.#effects.clock.monotonic();
+    for (const row of await this.#rows(LEASES)) {
+      this.leases.opened(writerOfKey(row.key), decodeLease(row.value), now);
+    }
+    for (const row of await this.#rows(NODES)) {
+      this.nodes.restore(row.key.toString('utf8', 1), decodeNode(row.value));
+    }
+    const chunks = await this.#rows(LAYOUT_CHUNKS);
+    if (chunks.length > 0) this.#layout = decodeLayout(chunks.map((row) => row.value));
+  }
+
+  view(): ClusterView {
+    const { revision } = this.nodes;
+    if (this.#view?.revision !== revision) {
+      const nodes = this.nodes.views();
+      this.#view = { clusterId: this.clusterId, revision, layout: this.#layout, nodes };
+    }
+    return this.#view;
+  }
+
+  /* ---------------------------------------------------------------- nodes */
+
+  registerNode: Meta['registerNode'] = (registration) =>
+    this.#inTurn(async () => {
+      const { id, address, zone, capacityBytes, clusterId } = registration;
+      if (clusterId !== undefined && clusterId !== this.clusterId) {
+        throw new Failure(
+          'unauthenticated',
+          `the disk of node ${id} belongs to cluster ${clusterId}, this is cluster ` +
+            `${this.clusterId}: give the node an empty folder, or the address of its own cluster`,
+        );
+      }
+      const now = this.#effects.clock.monotonic();
+      this.nodes.sweep(now);
+      if (this.nodes.clashes(registration, now)) {
+        throw new Failure(
+          'conflict',
+          `another process is alive as node ${id}: give this one another id, or stop the other`,
+        );
+      }
+      const row: NodeRow = { address, zone, capacityBytes };
+      const known = this.nodes.row(id);
+      if (known === undefined || !sameRow(known, row)) {
+        await this.#must({ set: [{ key: nodeKey(id), value: encodeNode(row) }] });
+      }
+      this.nodes.register(registration, this.#effects.clock.monotonic());
+      this.#log.info({ node: id, address, zone, capacityBytes }, 'storage node registered');
+      await this.#layOutFirst();
+      if (this.#layout !== undefined && !this.#layout.nodes.some((node) => node.id === id)) {
+        this.#log.warn({ node: id }, 'storage node is not in the layout yet: it holds no data');
+      }
+      return { clusterId: this.clusterId, heartbeatMs: this.#settings.heartbeatMs };
+    });
+
+  heartbeat: Meta['heartbeat'] = async (beat) => {
+    if (!this.nodes.beat(beat, this.#effects.clock.monotonic())) {
+      throw new Failure('not-found', `node ${beat.id} is not registered as this process`);
+    }
+    return null;
+  };
+
+  async #layOutFirst(): Promise<void> {
+    if (this.#layout !== undefined) return;
+    const nodes = this.nodes.views();
+    const { expectedNodes, groups } = this.#settings;
+    if (nodes.length < expectedNodes) {
+      this.#log.info({ nodes: nodes.length, expectedNodes }, 'waiting for storage nodes');
+      return;
+    }
+    const placed = nodes.map(({ id, zone, capacityBytes }) => ({
+      id,
+      zone,
+      weight: capacityBytes,
+    }));
+    const layout = planLayout({ epoch: 1, groups, nodes: placed });
+    const set = encodeLayout(layout).map((value, chunk) => ({ key: layoutKey(chunk), value }));
+    await this.#must({ set, checks: [{ key: layoutKey(0), stamp: null }] });
+    this.#layout = layout;
+    this.nodes.touch();
+    this.#log.info({ epoch: 1, nodes: nodes.length }, 'the first layout is made');
+  }
+
+  /* ---------------------------------------------------------------- leases */
+
+  openWriter: Meta['openWriter'] = ({ name }) =>
+    this.#inTurn(async () => {
+      const [next] = await this.#store.get([NEXT_WRITER_KEY]);
+      const writer = Math.max(1, decodeCount(next ?? null));
+      const key = leaseKey(writer);
+      await this.#must({
+        checks: [
+          { key: NEXT_WRITER_KEY, stamp: next?.stamp ?? null },
+          { key, stamp: null },
+        ],
+        set: [
+          { key: NEXT_WRITER_KEY, value: encodeCount(writer + 1) },
+          { key, value: encodeLease(name) },
+        ],
+      });
+      this.leases.opened(writer, name, this.#effects.clock.monotonic());
+      this.#log.info({ writer, name }, 'writer lease opened');
+      const readEpoch = this.reclamation.epoch;
+      return { writer, ttlMs: this.#settings.leaseTtlMs, readEpoch, view: this.view() };
+    });
+
+  renewWriter: Meta['renewWriter'] = async ({ writer, marks, revision }) => {
+    const now = this.#effects.clock.monotonic();
+    if (!this.leases.renew(writer, marks, now)) {
+      throw new Failure('fenced', `the lease of writer ${writer} has ended`);
+    }
+    const readEpoch = this.reclamation.epoch;
+    return revision === this.nodes.revision ? { readEpoch } : { readEpoch, view: this.view() };
+  };
+
+  closeWriter: Meta['closeWriter'] = async ({ writer }) => {
+    if (this.leases.end(writer)) await this.#fence(writer);
+    return null;
+  };
+
+  /** Deletes the lease's row: from then on no commit under it succeeds. */
+  async #fence(writer: number): Promise<void> {
+    await this.#must({ del: [leaseKey(writer)] });
+    this.leases.forget(writer);
+  }
+
+  async sweep(): Promise<void> {
+    const now = this.#effects.clock.monotonic();
+    const pause = now - (this.#sweptAt ?? now);
+    this.#sweptAt = now;
+    if (pause > PAUSE_MS) {
+      this.nodes.forgive(pause);
+      this.leases.forgive(pause);
+    }
+    for (const node of this.nodes.sweep(now)) {
+      this.#log.warn({ node }, 'storage node is down: no heartbeat');
+    }
+    for (const { writer, name } of this.leases.expire(now)) {
+      await this.#fence(writer);
+      this.#log.warn({ writer, name }, 'writer lease ended: not renewed in time, or closed');
+    }
+  }
+
+  /* ---------------------------------------------------------------- the store */
+
+  /** A commit that only another metadata server on the same store could make fail. */
+  async #must(parts: Partial<Commit>): Promise<void> {
+    const id = this.#effects.random.bytes(STAMP_BYTES);
+    const commit = { checks: [], set: [], del: [], add: [], ...parts, id, reserve: true };
+    const result = await this.#store.commit(commit);
+    if (!result.committed) throw new Failure('unavailable', 'the cluster changed: try again');
+  }
+
+  async #rows(bounds: { start: Buffer; end: Buffer }): Promise<Entry[]> {
+    const rows: Entry[] = [];
+    let { start } = bounds;
+    for (;;) {
+      const page = await this.#store.range({ start, end: bounds.end, limit: PAGE_ROWS });
+      rows.push(...page);
+      const last = page.at(-1);
+      if (last === undefined || page.length < PAGE_ROWS) return rows;
+      start = Buffer.concat([last.key, Buffer.from([0])]);
+    }
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const mine = this.#turn.then(work, work);
+    this.#turn = mine.catch(() => {});
+    return mine;
+  }
+}
+
+const sameRow = (a: NodeRow, b: NodeRow): boolean =>
+  a.address === b.address && a.zone === b.zone && a.capacityBytes === b.capacityBytes;
