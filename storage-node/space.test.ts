@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createManualClock } from '../base/testing-clock.ts';
+import type { Table } from './environment.ts';
 import { createMemoryDisk, createMemoryEnvironment } from './memory-environment.ts';
 import { encodeBlockKey } from './protocol.ts';
 import { defaultFloorBytes, roomForBlocks } from './space.ts';
@@ -24,16 +25,44 @@ test('the free-space floor is 1 GiB or 1 %, but at most a tenth of a small disk'
   assert.equal(defaultFloorBytes(1000 * GIB), 10 * GIB);
 });
 
-test('room for blocks counts what the file can reuse, but never the reserve', () => {
+test('room for blocks is what is free above the floor, or can be reused', () => {
   const usage = { blocks: 0, fileBytes: 800 * GIB, reusableBytes: 0, limitBytes: 16 * 1024 * GIB };
   const disk = (freeBytes: number) => ({ capacityBytes: 1000 * GIB, freeBytes });
-  assert.equal(roomForBlocks(disk(50 * GIB), usage, 10 * GIB), 40 * GIB);
-  assert.equal(roomForBlocks(disk(10 * GIB), usage, 10 * GIB), 0);
-  const half = { ...usage, reusableBytes: 400 * GIB };
-  assert.equal(roomForBlocks(disk(10 * GIB), half, 10 * GIB), 300 * GIB);
-  assert.equal(roomForBlocks(disk(2 * GIB), half, 10 * GIB), 0);
+  const room = (bytes: number, atOnceBytes: number) => ({ bytes, atOnceBytes });
+  const growing = roomForBlocks(disk(50 * GIB), usage, 10 * GIB);
+  assert.deepEqual(growing, room(40 * GIB, 40 * GIB));
+  assert.deepEqual(roomForBlocks(disk(10 * GIB), usage, 10 * GIB), room(0, 0));
   const narrow = { ...usage, limitBytes: 800 * GIB + 100 * MIB };
-  assert.equal(roomForBlocks(disk(50 * GIB), narrow, 10 * GIB), 36 * MIB);
+  const inMap = roomForBlocks(disk(50 * GIB), narrow, 10 * GIB);
+  assert.deepEqual(inMap, room(36 * MIB, 36 * MIB));
+  // An eighth of the file is not counted, and what is on its way may not use up the disk.
+  const scattered = { ...usage, reusableBytes: 100 * GIB };
+  assert.deepEqual(roomForBlocks(disk(10 * GIB), scattered, 10 * GIB), room(0, 0));
+  const half = { ...usage, reusableBytes: 400 * GIB };
+  const reusing = roomForBlocks(disk(10 * GIB), half, 10 * GIB);
+  assert.deepEqual(reusing, room(300 * GIB, 5 * GIB));
+});
+
+test('on a nearly full disk with room inside the file, blocks wait for each other', async () => {
+  const memory = createMemoryEnvironment();
+  const usage = () => ({ ...memory.usage(), fileBytes: 60 * MIB, reusableBytes: 50 * MIB });
+  let onTheWay = 0;
+  let most = 0;
+  const blocks: Table = {
+    ...memory.blocks,
+    async put(key, value) {
+      onTheWay += 1;
+      most = Math.max(most, onTheWay);
+      await memory.blocks.put(key, value);
+      onTheWay -= 1;
+    },
+  };
+  const disk = () => ({ capacityBytes: 64 * MIB, freeBytes: MIB });
+  const store = storeOver({ ...memory, blocks, usage }, { disk });
+  const keys = Array.from({ length: 50 }, (_, index) => encodeBlockKey(keyOf(index)));
+  await Promise.all(keys.map((key) => store.put(key, content)));
+  assert.equal(most, 3);
+  assert.equal(store.stats().blocks, 50);
 });
 
 test('a full storage node refuses puts, serves reads and deletes, and recovers', async (context) => {

@@ -1,7 +1,7 @@
 /**
  * The free-space floor. LMDB reports a full disk as an I/O error, after which it is not to be used,
- * so a node refuses blocks long before that. Below the floor there is a reserve that blocks never
- * take, so that deletes, which need a few pages first, always work.
+ * so a node refuses blocks long before that. Deletes, which need a few pages before they free any,
+ * have what is below the floor.
  */
 import type { Clock } from '../base/clock.ts';
 import { Failure } from '../base/failure.ts';
@@ -32,24 +32,35 @@ export function defaultFloorBytes(capacityBytes: number): number {
   return Math.floor(Math.min(Math.max(GIB, capacityBytes / 100), capacityBytes / 10));
 }
 
-/**
- * Bytes that new blocks may take, on the disk and in the map. What the file can reuse counts as free,
- * less an eighth of the file: free pages are scattered and a block needs consecutive ones.
- */
-export function roomForBlocks(disk: DiskSpace, usage: EnvironmentUsage, floor: number): number {
-  const reusable = Math.max(0, usage.reusableBytes - usage.fileBytes / 8);
-  const inMap = usage.limitBytes - usage.fileBytes;
+export interface Room {
+  /** Bytes that new blocks may take. */
+  bytes: number;
+  /** Bytes by which blocks on their way at the same time may let the file grow. */
+  atOnceBytes: number;
+}
+
+/** Room on the disk and in the map, the lesser of both. */
+export function roomForBlocks(disk: DiskSpace, usage: EnvironmentUsage, floor: number): Room {
+  const { fileBytes, reusableBytes, limitBytes } = usage;
+  // Free pages are scattered and a long block needs consecutive ones: an eighth does not count.
+  const reusable = Math.max(0, reusableBytes - fileBytes / 8);
   const onDisk = roomAbove(floor, disk.freeBytes, reusable);
-  return Math.floor(Math.min(onDisk, roomAbove(MAP_FLOOR_BYTES, inMap, reusable)));
+  const mapFloor = Math.min(MAP_FLOOR_BYTES, limitBytes / 16);
+  const inMap = roomAbove(mapFloor, limitBytes - fileBytes, reusable);
+  return {
+    bytes: Math.floor(Math.min(onDisk.bytes, inMap.bytes)),
+    atOnceBytes: Math.floor(Math.min(onDisk.atOnceBytes, inMap.atOnceBytes)),
+  };
 }
 
 /**
- * However much can be reused, the file may not grow into the reserve: a quarter of the floor, but at
- * least 16 MiB or, with a very low floor, half of it.
+ * Without pages to reuse, the file grows by every block, and what is below the floor is left for
+ * deletes. With them, most blocks do not grow the file, and deletes need nothing else; but every
+ * block on its way might be one that does, so together they stay below half of what there is.
  */
-function roomAbove(floor: number, growth: number, reusable: number): number {
-  const reserve = Math.min(Math.max(floor / 4, 16 * MIB), floor / 2);
-  return growth < reserve ? 0 : Math.max(0, growth + reusable - floor);
+function roomAbove(floor: number, growth: number, reusable: number): Room {
+  const bytes = Math.max(0, growth + reusable - floor);
+  return { bytes, atOnceBytes: reusable > 0 ? growth / 2 : bytes };
 }
 
 export interface SpaceOptions {
@@ -63,32 +74,51 @@ export interface SpaceOptions {
 /** Keeps account of the room, so that the filesystem is asked about once a second, not per write. */
 export class Space {
   readonly #options: SpaceOptions;
-  #room = 0;
+  /** As measured, less what has been taken since. */
+  readonly #room: Room = { bytes: 0, atOnceBytes: 0 };
   #inFlightBytes = 0;
   #measuredAt = Number.NEGATIVE_INFINITY;
+  #waiting: (() => void)[] = [];
 
   constructor(options: SpaceOptions) {
     this.#options = options;
   }
 
+  /** True when there is room for a block of `length` bytes, but too much is on its way already. */
+  crowded(length: number): boolean {
+    const cost = costOf(length);
+    if (this.#inFlightBytes === 0 || cost <= this.#room.atOnceBytes) return false;
+    this.#measure();
+    return cost > this.#room.atOnceBytes && cost <= this.#room.bytes;
+  }
+
+  /** Resolves when a block that was on its way has settled. */
+  oneSettled(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve);
+    });
+  }
+
   /** Sets room aside for a block of `length` bytes; Failure `full` when there is none. */
   take(length: number): void {
     const cost = costOf(length);
-    const now = this.#options.clock.monotonic();
-    if (now - this.#measuredAt >= MEASURE_EVERY_MS || this.#room < cost) {
-      this.#measuredAt = now;
-      this.#measure();
-    }
-    if (this.#room < cost) {
+    const sinceMs = this.#options.clock.monotonic() - this.#measuredAt;
+    if (sinceMs >= MEASURE_EVERY_MS || !this.#fits(cost)) this.#measure();
+    if (!this.#fits(cost)) {
       throw new Failure('full', 'the free-space floor of this node is reached');
     }
-    this.#room -= cost;
+    this.#room.bytes -= cost;
+    this.#room.atOnceBytes -= cost;
     this.#inFlightBytes += cost;
   }
 
   /** The block's write has settled: from now on it shows in the measurements. */
   settled(length: number): void {
     this.#inFlightBytes -= costOf(length);
+    const waiting = this.#waiting;
+    if (waiting.length === 0) return;
+    this.#waiting = [];
+    for (const wake of waiting) wake();
   }
 
   stats(): NodeStats {
@@ -98,15 +128,22 @@ export class Space {
       fileBytes: usage.fileBytes,
       capacityBytes: disk.capacityBytes,
       freeBytes: disk.freeBytes + usage.reusableBytes,
-      full: this.#room < costOf(USUAL_BLOCK_BYTES),
+      full: this.#room.bytes < costOf(USUAL_BLOCK_BYTES),
     };
   }
 
+  #fits(cost: number): boolean {
+    return cost <= this.#room.bytes && cost <= this.#room.atOnceBytes;
+  }
+
   #measure(): { disk: DiskSpace; usage: EnvironmentUsage } {
+    this.#measuredAt = this.#options.clock.monotonic();
     const disk = this.#options.disk();
     const usage = this.#options.usage();
     const floor = this.#options.floorBytes ?? defaultFloorBytes(disk.capacityBytes);
-    this.#room = roomForBlocks(disk, usage, floor) - this.#inFlightBytes;
+    const room = roomForBlocks(disk, usage, floor);
+    this.#room.bytes = room.bytes - this.#inFlightBytes;
+    this.#room.atOnceBytes = room.atOnceBytes - this.#inFlightBytes;
     return { disk, usage };
   }
 }

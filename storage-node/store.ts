@@ -112,6 +112,11 @@ class EnvironmentBlockStore implements BlockStore {
   async put(key: Buffer, content: BlockContent): Promise<void> {
     this.#ready();
     checkContentSize(content.bytes);
+    while (this.#space.crowded(content.bytes.length)) {
+      await this.#space.oneSettled();
+      this.#ready();
+    }
+    // From here to the write nothing may be awaited: what was looked at must still hold.
     const checksum = blockChecksum(key, content.hash);
     const pending = this.#pending.get(nameOf(key));
     let replaces = false;
@@ -177,8 +182,9 @@ class EnvironmentBlockStore implements BlockStore {
     for (;;) {
       this.#ready();
       const pending = this.#pending.get(nameOf(key));
-      if (pending === undefined) break;
-      await pending.durable;
+      if (pending !== undefined) await pending.durable;
+      else if (this.#space.crowded(content.bytes.length)) await this.#space.oneSettled();
+      else break;
     }
     const stored = this.#reading(() => this.#soundChecksum(key));
     if (stored === checksum) return;
