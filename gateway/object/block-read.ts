@@ -4,11 +4,11 @@
  */
 import type { Clock } from '../../base/clock.ts';
 import { Failure, toFailure } from '../../base/failure.ts';
+import type { ReplicaReport } from '../../meta/protocol.ts';
 import { type BlockKey, checksumOf, type ReadBlock } from '../../storage-node/protocol.ts';
 import type { PooledNode } from './node-pool.ts';
 import { type PlacementMap, sortForReading } from './placement.ts';
 import { ReadPlan, type ReadProblem } from './read-plan.ts';
-import type { RepairReason } from './read-repair.ts';
 import type { Ticker, Ticking } from './ticker.ts';
 
 /** Pause before replicas that could not be reached are tried again; doubles. */
@@ -49,7 +49,7 @@ export interface ReadCounts {
 export interface FoundFault {
   key: BlockKey;
   node: PooledNode;
-  reason: RepairReason;
+  reason: ReplicaReport['reason'];
   /** A node that served the block. */
   source: PooledNode;
   /** The whole block, when it was read whole. */

@@ -13,8 +13,6 @@ import { bounded } from './bounded.ts';
 import type { ByteBudget } from './byte-budget.ts';
 import type { ReadHold } from './writer-lease.ts';
 
-export type RepairReason = ReplicaReport['reason'];
-
 const REPAIRS_AT_ONCE = 4;
 /** More than these are left to the metadata service's own repair. */
 const REPAIRS_QUEUED_MAX = 256;
