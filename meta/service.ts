@@ -1,12 +1,12 @@
 /** The metadata service: the catalogue and the cluster behind the one interface of `protocol.ts`. */
-import type { Catalogue, GarbageEntry } from './catalogue/catalogue.ts';
+import type { Catalogue } from './catalogue/catalogue.ts';
 import type { Cluster } from './cluster/cluster.ts';
 import type { Meta } from './protocol.ts';
 
 /** Calls do not look at `timeoutMs` and `signal`: what they bound is the caller's wait. */
 export function createMetaService(parts: {
   catalogue: Catalogue;
-  cluster: Cluster<GarbageEntry>;
+  cluster: Cluster<unknown>;
 }): Meta {
   const { catalogue, cluster } = parts;
   const { garbage, repairs, bucketCount, ...methods } = catalogue;

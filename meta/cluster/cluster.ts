@@ -69,13 +69,13 @@ export type ClusterMethods = Pick<
   'registerNode' | 'heartbeat' | 'openWriter' | 'renewWriter' | 'closeWriter'
 >;
 
-export interface Cluster<Garbage> extends ClusterMethods {
+export interface Cluster<Waiting> extends ClusterMethods {
   readonly clusterId: string;
   /** How often the service has started over this store, this start included. */
   readonly boot: number;
   readonly leases: Leases;
   readonly nodes: Nodes;
-  readonly reclamation: Reclamation<Garbage>;
+  readonly reclamation: Reclamation<Waiting>;
   view(): ClusterView;
   readonly layout: Layout | undefined;
   /** To be called every half second or so: finds nodes that are down and ends leases that ran out. */
@@ -86,15 +86,15 @@ export interface Cluster<Garbage> extends ClusterMethods {
  * Counts the start and reads what the store knows. Failures: `invalid` when a newer version wrote
  * it, and what the store throws.
  */
-export async function openCluster<Garbage>(options: {
+export async function openCluster<Waiting>(options: {
   store: KeyValueStore;
   effects: Effects;
   log: Log;
   settings?: Partial<ClusterSettings> | undefined;
-}): Promise<Cluster<Garbage>> {
+}): Promise<Cluster<Waiting>> {
   const settings = { ...CLUSTER_SETTINGS, ...options.settings };
   const { clusterId, boot } = await countStart(options.store, options.effects);
-  const cluster = new StoredCluster<Garbage>({ ...options, settings, clusterId, boot });
+  const cluster = new StoredCluster<Waiting>({ ...options, settings, clusterId, boot });
   await cluster.restore();
   return cluster;
 }
@@ -145,12 +145,12 @@ interface StoredClusterOptions {
   boot: number;
 }
 
-class StoredCluster<Garbage> implements Cluster<Garbage> {
+class StoredCluster<Waiting> implements Cluster<Waiting> {
   readonly clusterId: string;
   readonly boot: number;
   readonly leases: Leases;
   readonly nodes: Nodes;
-  readonly reclamation: Reclamation<Garbage>;
+  readonly reclamation: Reclamation<Waiting>;
   readonly #store: KeyValueStore;
   readonly #effects: Effects;
   readonly #log: Log;

@@ -78,7 +78,7 @@ describe('the LMDB engine', () => {
     const reasons: string[] = [];
     const store = open('strangers', { die: (reason) => reasons.push(reason) });
     await store.commit(set('a', '1'));
-    const stranger = new URL('./testing/write-to-store.ts', import.meta.url);
+    const stranger = new URL('./test-support-writer.ts', import.meta.url);
     const child = spawn(process.execPath, [stranger.pathname, join(folder, 'strangers'), '1']);
     await once(child, 'exit');
     await store.commit(set('b', '1')).catch(() => {});
@@ -93,7 +93,7 @@ describe('the LMDB engine', () => {
 
 /** The child commits pairs of rows and prints each number that was acknowledged. */
 async function killAndCheck(name: string, acksBeforeKill: number): Promise<void> {
-  const script = new URL('./testing/write-to-store.ts', import.meta.url).pathname;
+  const script = new URL('./test-support-writer.ts', import.meta.url).pathname;
   const child = spawn(process.execPath, [script, join(folder, name)], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });

@@ -8,6 +8,7 @@
  * holds up, they are dropped from memory and met again when the queue has been walked to its end.
  * A crash costs nothing: deleting blocks and taking steps on entries may be repeated.
  */
+import type { Clock } from '../../base/clock.ts';
 import { placementStart } from '../../base/ids.ts';
 import { isFailure, toFailure } from '../../base/failure.ts';
 import type { Log } from '../../base/log.ts';
@@ -19,14 +20,17 @@ import type { Reclamation } from '../cluster/reclamation.ts';
 import type { Layout } from '../protocol.ts';
 
 type BlobEntry = Extract<GarbageEntry, { kind: 'blob' }>;
+/** Entries whose data a running read may still see. */
+export type ReadableEntry = Extract<GarbageEntry, { kind: 'blob' | 'parts' }>;
 
 export interface GarbageJobOptions {
   queue: GarbageQueue;
   leases: Leases;
-  reclamation: Reclamation<GarbageEntry>;
+  reclamation: Reclamation<ReadableEntry>;
   layout: () => Layout | undefined;
   /** The node, when it is up. */
   node: (id: string) => StorageNode | undefined;
+  clock: Clock;
   log: Log;
   limits?: Partial<GarbageLimits> | undefined;
 }
@@ -40,6 +44,8 @@ export interface GarbageLimits {
   stepsPerRound: number;
   /** Milliseconds that a node may take for one call. */
   callTimeoutMs: number;
+  /** Milliseconds after which the queue is walked from its beginning again. */
+  rewalkMs: number;
 }
 
 export const GARBAGE_LIMITS: GarbageLimits = {
@@ -47,6 +53,7 @@ export const GARBAGE_LIMITS: GarbageLimits = {
   blocksPerRound: 8000,
   stepsPerRound: 64,
   callTimeoutMs: 10_000,
+  rewalkMs: 30_000,
 };
 
 const PAGE = 1000;
@@ -68,6 +75,8 @@ interface Removal {
   blocks: number;
   /** Blocks before this one are gone from every node. */
   next: number;
+  /** Its turn came and a node did not acknowledge. */
+  stuck: boolean;
 }
 
 export class GarbageJob {
@@ -79,7 +88,9 @@ export class GarbageJob {
   #unsettled: BlobEntry[] = [];
   #composites: GarbageEntry[] = [];
   #removals: Removal[] = [];
+  /** Where the walk along the queue is. */
   #cursor: string | undefined;
+  #walkBeganAt = Number.NEGATIVE_INFINITY;
   readonly #counts = { blobsRemoved: 0, blocksRemoved: 0, nodeFailures: 0 };
 
   constructor(options: GarbageJobOptions) {
@@ -109,24 +120,42 @@ export class GarbageJob {
   /* ---------------------------------------------------------------- intake */
 
   async #take(): Promise<boolean> {
-    const { queue, reclamation } = this.#options;
+    const { queue, reclamation, clock } = this.#options;
+    if (this.#limits.entries - this.#held.size < PAGE) this.#makeRoom();
     const room = this.#limits.entries - this.#held.size;
-    if (room < PAGE) this.#makeRoom();
-    const page = await queue.next(Math.min(PAGE, Math.max(1, room)), this.#cursor);
-    // At the end of the queue, and begin again.
-    this.#cursor = page.length < PAGE ? undefined : page.at(-1)?.id;
+    if (room <= 0) return false;
+    if (clock.monotonic() - this.#walkBeganAt >= this.#limits.rewalkMs) {
+      this.#walkBeganAt = clock.monotonic();
+      this.#cursor = undefined;
+    }
+    const page = await queue.next(Math.min(PAGE, room), this.#cursor);
     const fresh = page.filter((entry) => !this.#held.has(entry.id));
-    for (const entry of fresh) this.#held.add(entry.id);
-    const readable = fresh.filter((entry) => entry.kind === 'blob' || entry.kind === 'parts');
+    const readable: ReadableEntry[] = [];
+    for (const entry of page) {
+      // Kept answers have a due time and stand behind all others: never skip what comes before them.
+      if (entry.kind !== 'completed') this.#cursor = entry.id;
+    }
+    for (const entry of fresh) {
+      this.#held.add(entry.id);
+      if (entry.kind === 'blob' || entry.kind === 'parts') readable.push(entry);
+      else this.#composites.push(entry);
+    }
     reclamation.admit(readable);
-    this.#composites.push(...fresh.filter((entry) => !readable.includes(entry)));
     return fresh.length > 0;
   }
 
-  /** Forgets removals that have not moved, so that others come to their turn. */
+  /**
+   * Forgets what a node or a writer holds up, so that others come to their turn. It is still queued,
+   * and the next walk meets it again.
+   */
   #makeRoom(): void {
-    const dropped = this.#removals.splice(0, this.#removals.length / 2);
-    for (const { entry } of dropped) this.#held.delete(entry.id);
+    const dropped = [
+      ...this.#removals.filter((removal) => removal.stuck).map(({ entry }) => entry),
+      ...this.#unsettled,
+    ];
+    this.#removals = this.#removals.filter((removal) => !removal.stuck);
+    this.#unsettled = [];
+    for (const { id } of dropped) this.#held.delete(id);
   }
 
   /** Blobs that no commit can bring back go to the removals. */
@@ -139,7 +168,7 @@ export class GarbageJob {
         continue;
       }
       const blocks = Math.ceil(entry.size / Math.max(1, entry.blockSize));
-      this.#removals.push({ entry, blocks, next: 0 });
+      this.#removals.push({ entry, blocks, next: 0, stuck: false });
     }
     this.#unsettled = still;
   }
@@ -171,7 +200,8 @@ export class GarbageJob {
     );
     const finished: Removal[] = [];
     for (const step of steps) {
-      if (step.nodes.some((node) => failed.has(node))) continue;
+      step.removal.stuck = step.nodes.some((node) => failed.has(node));
+      if (step.removal.stuck) continue;
       this.#counts.blocksRemoved += step.until - step.removal.next;
       step.removal.next = step.until;
       if (step.until >= step.removal.blocks) finished.push(step.removal);
@@ -181,7 +211,7 @@ export class GarbageJob {
     const looked = new Set(steps.map((step) => step.removal));
     const rest = this.#removals.filter((removal) => !looked.has(removal));
     this.#removals = [...rest, ...[...looked].filter((removal) => removal.next < removal.blocks)];
-    return steps.some((step) => !step.nodes.some((node) => failed.has(node)));
+    return steps.some(({ removal }) => !removal.stuck);
   }
 
   async #finish(removals: readonly Removal[]): Promise<void> {

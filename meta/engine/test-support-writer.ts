@@ -3,9 +3,9 @@
  * 32 commits in flight, and prints every N that was acknowledged. With a second argument it stops
  * after that many; otherwise it is there to be killed.
  */
-import { systemClock } from '../../../base/clock.ts';
-import { STAMP_BYTES } from '../kv.ts';
-import { openLmdbStore } from '../lmdb.ts';
+import { systemClock } from '../../base/clock.ts';
+import { STAMP_BYTES } from './kv.ts';
+import { openLmdbStore } from './lmdb.ts';
 
 const [folder = '', limit = 'Infinity'] = process.argv.slice(2);
 const store = openLmdbStore({

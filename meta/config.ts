@@ -1,0 +1,73 @@
+/** The settings of the metadata service. */
+import { z } from 'zod';
+
+const MIB = 1024 ** 2;
+const TIB = 1024 ** 4;
+
+export const metaConfigSchema = z.strictObject({
+  folder: z.string().min(1).describe('The folder that holds the metadata store.'),
+  listen: z
+    .string()
+    .optional()
+    .describe('Address to serve on: host:port, [v6]:port or unix:/path; none: in process only.'),
+  mapSizeBytes: z
+    .number()
+    .int()
+    .min(16 * MIB)
+    .default(TIB)
+    .describe('Address space for the store, the most it can grow to; costs no memory and no disk.'),
+  freeFloorBytes: z
+    .number()
+    .int()
+    .min(0)
+    .optional()
+    .describe(
+      'Free space below which only deletions are taken; by default 256 MiB, at most 5 % of the disk.',
+    ),
+  watchdogMs: z
+    .number()
+    .int()
+    .min(100)
+    .default(10_000)
+    .describe('Milliseconds after which a commit that is not durable ends the process.'),
+  expectedNodes: z
+    .number()
+    .int()
+    .min(3)
+    .default(3)
+    .describe('The first placement map is made when this many storage nodes have registered.'),
+  leaseTtlMs: z
+    .number()
+    .int()
+    .min(1000)
+    .default(10_000)
+    .describe('Milliseconds after which the lease of a silent gateway ends.'),
+  heartbeatMs: z
+    .number()
+    .int()
+    .min(50)
+    .default(1000)
+    .describe('How often storage nodes say that they are alive, in milliseconds.'),
+  nodeDownMs: z
+    .number()
+    .int()
+    .min(200)
+    .default(3500)
+    .describe('Milliseconds without a heartbeat after which a storage node counts as down.'),
+  garbagePauseMs: z
+    .number()
+    .int()
+    .min(10)
+    .default(500)
+    .describe('Pause between two rounds of the garbage job when there is little to do.'),
+  drainMs: z
+    .number()
+    .int()
+    .min(0)
+    .default(10_000)
+    .describe('Longest time for running requests to finish at an orderly stop, in milliseconds.'),
+});
+
+/** As given: what has a default may be left out. */
+export type MetaConfigInput = z.input<typeof metaConfigSchema>;
+export type MetaConfig = z.output<typeof metaConfigSchema>;

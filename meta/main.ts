@@ -1,0 +1,185 @@
+/**
+ * The metadata service as a running thing: opens its folder and store, joins catalogue and cluster,
+ * serves them, and runs the background jobs. The `ashlar` command calls this; so does the embedded
+ * mode, without an address to listen on.
+ */
+import type { Effects } from '../base/clock.ts';
+import type { Log } from '../base/log.ts';
+import type { Address } from '../base/rpc/rpc.ts';
+import { createRpcServer } from '../base/rpc/server.ts';
+import type { StorageNode } from '../storage-node/protocol.ts';
+import { createCatalogue } from './catalogue/catalogue.ts';
+import { type Cluster, openCluster } from './cluster/cluster.ts';
+import { type MetaConfig, type MetaConfigInput, metaConfigSchema } from './config.ts';
+import { checkStoreInChild } from './engine/check.ts';
+import { type MetaFolder, openMetaFolder } from './engine/folder.ts';
+import type { KeyValueStore } from './engine/kv.ts';
+import { openLmdbStore } from './engine/lmdb.ts';
+import { GarbageJob, type GarbageStats, type ReadableEntry } from './jobs/garbage.ts';
+import { startLoop } from './jobs/loop.ts';
+import { NodeDirectory } from './jobs/node-directory.ts';
+import type { Meta, NodeView } from './protocol.ts';
+import { createMetaHandler } from './server.ts';
+import { createMetaService } from './service.ts';
+import { META_RPC_LIMITS } from './wire.ts';
+
+/** How often silent nodes and leases are looked for. */
+const SWEEP_MS = 500;
+/** Pause of the garbage job while there is much to do. */
+const GARBAGE_BUSY_MS = 20;
+
+export interface MetaSurroundings {
+  effects: Effects;
+  log: Log;
+  /** The cluster's secret; needed when the service listens. */
+  secret: string;
+  /** A connection to a storage node, which the service closes when it has `close`. */
+  connectNode: (node: NodeView) => StorageNode & { close?: () => Promise<void> };
+  /** Ends the process at once; by default SIGKILL to itself. `process.exit` hangs after LMDB errors. */
+  die?: ((reason: string, cause?: unknown) => void) | undefined;
+}
+
+export interface RunningMeta {
+  /** Where it is served; undefined when it does not listen. */
+  readonly address: Address | undefined;
+  /** The service in this process. */
+  readonly meta: Meta;
+  /** For metrics. */
+  stats(): { garbage: GarbageStats; writers: number };
+  /** Stops accepting, lets running requests finish, ends the jobs, closes the store in order. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Resolves when the service serves. Failures: `unavailable` (folder or address in use), `invalid`
+ * (settings, a newer format), `corrupt` (the store is damaged or gone).
+ */
+export async function startMeta(
+  input: MetaConfigInput,
+  surroundings: MetaSurroundings,
+): Promise<RunningMeta> {
+  const config = metaConfigSchema.parse(input);
+  const folder = openMetaFolder(config.folder);
+  let store: KeyValueStore | undefined;
+  try {
+    store = await openStore(config, folder, surroundings);
+    folder.opened();
+    return await run(config, surroundings, folder, store);
+  } catch (error) {
+    await store?.close();
+    folder.release({ clean: store !== undefined });
+    throw error;
+  }
+}
+
+async function openStore(
+  config: MetaConfig,
+  folder: MetaFolder,
+  { effects, log, die }: MetaSurroundings,
+): Promise<KeyValueStore> {
+  const { mapSizeBytes, watchdogMs, freeFloorBytes: floorBytes } = config;
+  if (folder.unclean) {
+    log.warn({ folder: config.folder }, 'the store was not closed in order: checking it first');
+    const rows = await checkStoreInChild({ folder: folder.store, mapSizeBytes });
+    log.info({ rows }, 'the store is sound');
+  }
+  return openLmdbStore({
+    folder: folder.store,
+    mapSizeBytes,
+    watchdogMs,
+    floorBytes,
+    clock: effects.clock,
+    die: (reason, cause) => {
+      log.error({ reason, error: cause }, 'the store cannot be trusted any more: ending at once');
+      (die ?? killSelf)(reason, cause);
+    },
+  });
+}
+
+async function run(
+  config: MetaConfig,
+  surroundings: MetaSurroundings,
+  folder: MetaFolder,
+  store: KeyValueStore,
+): Promise<RunningMeta> {
+  const { effects, log, secret } = surroundings;
+  const { expectedNodes, leaseTtlMs, heartbeatMs, nodeDownMs } = config;
+  const settings = { expectedNodes, leaseTtlMs, heartbeatMs, nodeDownMs };
+  const cluster = await openCluster<ReadableEntry>({ store, effects, log, settings });
+  folder.belongsTo(cluster.clusterId);
+  const catalogue = createCatalogue({ store, effects });
+  const meta = createMetaService({ catalogue, cluster });
+  const server =
+    config.listen === undefined
+      ? undefined
+      : createRpcServer({
+          secret,
+          handler: createMetaHandler(meta),
+          limits: META_RPC_LIMITS,
+          effects,
+          log,
+        });
+  const address = config.listen === undefined ? undefined : await server?.listen(config.listen);
+  const jobs = startJobs(config, surroundings, cluster, catalogue.garbage);
+  const { clusterId, boot } = cluster;
+  log.info({ address, folder: config.folder, clusterId, boot }, 'serving metadata');
+  let stopping: Promise<void> | undefined;
+  return {
+    address,
+    meta,
+    stats: () => ({ garbage: jobs.garbage.stats(), writers: cluster.leases.count }),
+    stop() {
+      stopping ??= (async () => {
+        await server?.close({ graceMs: config.drainMs });
+        await jobs.stop();
+        await store.close();
+        folder.release({ clean: true });
+      })();
+      return stopping;
+    },
+  };
+}
+
+function startJobs(
+  config: MetaConfig,
+  { effects, log, connectNode }: MetaSurroundings,
+  cluster: Cluster<ReadableEntry>,
+  queue: ConstructorParameters<typeof GarbageJob>[0]['queue'],
+): { garbage: GarbageJob; stop(): Promise<void> } {
+  const directory = new NodeDirectory(() => cluster.view(), connectNode);
+  const garbage = new GarbageJob({
+    queue,
+    leases: cluster.leases,
+    reclamation: cluster.reclamation,
+    layout: () => cluster.layout,
+    node: (id) => directory.node(id),
+    clock: effects.clock,
+    log,
+  });
+  const sweeping = startLoop({
+    name: 'sweep',
+    pauseMs: SWEEP_MS,
+    effects,
+    log,
+    round: () => cluster.sweep(),
+  });
+  const collecting = startLoop({
+    name: 'garbage',
+    pauseMs: config.garbagePauseMs,
+    busyMs: GARBAGE_BUSY_MS,
+    effects,
+    log,
+    round: () => garbage.round(),
+  });
+  return {
+    garbage,
+    async stop() {
+      await Promise.all([sweeping.stop(), collecting.stop()]);
+      await directory.close();
+    },
+  };
+}
+
+function killSelf(): void {
+  process.kill(process.pid, 'SIGKILL');
+}
