@@ -12,7 +12,7 @@ import { blockChecksum, hashBytes } from '../base/checksum.ts';
 import { Failure } from '../base/failure.ts';
 import { BLOCK_BYTES_MAX, BLOCK_KEY_BYTES, decodeBlockKey } from './protocol.ts';
 
-export const BLOCK_FORMAT = 1;
+const BLOCK_FORMAT = 1;
 export const BLOCK_HEADER_BYTES = 40;
 /** Longest content that is kept in the record itself: copying it is cheaper than a second row. */
 export const INLINE_BYTES_MAX = 16 * 1024;

@@ -1,7 +1,6 @@
 /** What is acknowledged is there, whatever ends the process. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { systemEffects } from '../base/clock.ts';
@@ -10,6 +9,7 @@ import { startStorageNode } from './main.ts';
 import { checksumOf, type StorageNode } from './protocol.ts';
 import {
   bytesOf,
+  CHILD_SCRIPT,
   childJob,
   contentOf,
   keyOf,
@@ -68,14 +68,15 @@ async function verifyAll(node: StorageNode, told: Told): Promise<void> {
   }
 }
 
+const TRACER = 'strace';
 const DELAY_MS = 300;
 
 test('a write can be read only when it is on stable storage, and is acknowledged after that', (context) => {
   const folder = temporaryFolder(context);
-  const command = [process.execPath, join(import.meta.dirname, 'test-support-child.ts')];
+  const command = [process.execPath, CHILD_SCRIPT];
   const inject = ['-e', 'trace=fdatasync', '-e', `inject=fdatasync:delay_enter=${DELAY_MS * 1000}`];
   const traced = spawnSync(
-    'strace',
+    TRACER,
     ['-f', '-qq', '-o', '/dev/null', ...inject, ...command, 'read-early', folder],
     { encoding: 'utf8' },
   );

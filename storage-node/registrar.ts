@@ -17,7 +17,7 @@ export interface NodeRegistration {
   instance: string;
 }
 
-export interface NodeRegistered {
+interface NodeRegistered {
   clusterId: string;
   heartbeatMs: number;
 }

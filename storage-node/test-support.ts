@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { hashBytes } from '../base/checksum.ts';
 import { systemClock } from '../base/clock.ts';
 import { type FailureKind, isFailure } from '../base/failure.ts';
@@ -77,10 +78,11 @@ export function keyOf(index: number, group = 7, writer = 3): BlockKey {
   return { group, blob: makeBlobId(writer, index), index: 0 };
 }
 
+export const CHILD_SCRIPT = fileURLToPath(import.meta.resolve('./test-support-child.ts'));
+
 /** Runs a job of `test-support-child.ts`; killed when the test ends. */
 export function childJob(context: TestContext, ...args: string[]): ChildProcess {
-  const script = join(import.meta.dirname, 'test-support-child.ts');
-  const child = spawn(process.execPath, [script, ...args], {
+  const child = spawn(process.execPath, [CHILD_SCRIPT, ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   context.after(() => child.kill('SIGKILL'));
