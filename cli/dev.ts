@@ -9,7 +9,7 @@ import { CREDENTIALS_FILE, folderCredentials, generateCredentials } from './cred
 import { startEmbedded } from './embedded.ts';
 import { writeEndpoint } from './endpoint.ts';
 import { writeReadyFile } from './ready-file.ts';
-import { gatewayConfig } from './roles.ts';
+import { gatewayConfig } from './gateway-settings.ts';
 import type { Settings } from './settings.ts';
 import { terminalLogLevel } from './terminal.ts';
 import { VERSION } from './version.ts';

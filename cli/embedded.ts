@@ -19,6 +19,7 @@ export interface Embedded {
   s3: string;
   admin: string;
   meta: Meta;
+  nodes: ReadonlyMap<string, StorageNode>;
   /** Orderly stop; removes the folder when it was made for this run. */
   stop(): Promise<void>;
 }
@@ -64,7 +65,7 @@ export async function startEmbedded(
     const gateway = await startGateway(config, surroundings);
     undo.push(() => gateway.stop());
     await whenReady(gateway, config, surroundings);
-    return { s3: gateway.s3, admin: gateway.admin, meta: meta.meta, stop };
+    return { s3: gateway.s3, admin: gateway.admin, meta: meta.meta, nodes, stop };
   } catch (error) {
     await stop();
     throw error;

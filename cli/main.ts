@@ -1,14 +1,10 @@
-/** The `ashlar` command. */
+/** The `ashlar` command. Each verb loads what it needs: a storage node has no use for the S3 code. */
 import { Command, CommanderError } from 'commander';
 import { ConfigError, describeConfig, type Loaded, processEnvironment } from '../base/config.ts';
 import { Failure } from '../base/failure.ts';
 import { EXIT } from '../base/lifecycle.ts';
-import { runDev } from './dev.ts';
 import { addSettings, settingFlags } from './options.ts';
-import { printProfile, saveProfile } from './profile-command.ts';
-import { runGateway, runMeta, runNode } from './roles.ts';
 import { loadSettings, type Settings } from './settings.ts';
-import { runStart } from './start.ts';
 import { StartFailure } from './supervisor.ts';
 import { VERSION } from './version.ts';
 
@@ -43,7 +39,10 @@ function build(): Command {
         'JSON file with URLs and processes, written once requests are served.',
       ),
     ['data', 'gateways', 'disks', ...GATEWAY, ...EVERY_ROLE],
-  ).action(async (options: Options) => await runStart(load(options), text(options['readyFile'])));
+  ).action(
+    async (options: Options) =>
+      await (await import('./start.ts')).runStart(load(options), text(options['readyFile'])),
+  );
 
   addSettings(
     program
@@ -56,13 +55,19 @@ function build(): Command {
         'JSON file with URLs and processes, written once requests are served.',
       ),
     ['data', ...GATEWAY, ...EVERY_ROLE],
-  ).action(async (options: Options) => await runDev(load(options), text(options['readyFile'])));
+  ).action(
+    async (options: Options) =>
+      await (await import('./dev.ts')).runDev(load(options), text(options['readyFile'])),
+  );
 
   addSettings(program.command('gateway').description('Run one gateway of a cluster.'), [
     ...GATEWAY,
     'meta.address',
     ...EVERY_ROLE,
-  ]).action(async (options: Options) => await runGateway(load(options).value));
+  ]).action(
+    async (options: Options) =>
+      await (await import('./role-gateway.ts')).runGateway(load(options).value),
+  );
 
   addSettings(program.command('meta').description('Run the metadata service of a cluster.'), [
     'meta.listen',
@@ -70,13 +75,17 @@ function build(): Command {
     'meta.mapSize',
     'meta.expectedNodes',
     ...EVERY_ROLE,
-  ]).action(async (options: Options) => await runMeta(load(options).value));
+  ]).action(
+    async (options: Options) => await (await import('./role-meta.ts')).runMeta(load(options).value),
+  );
 
   addSettings(program.command('node').description('Run one storage node of a cluster.'), [
     'node',
     'meta.address',
     ...EVERY_ROLE,
-  ]).action(async (options: Options) => await runNode(load(options).value));
+  ]).action(
+    async (options: Options) => await (await import('./role-node.ts')).runNode(load(options).value),
+  );
 
   const config = program.command('config').description('Look at the configuration.');
   addSettings(
@@ -99,13 +108,17 @@ function build(): Command {
       .option('--aws', 'Only the AWS profile.')
       .option('--rclone', 'Only the rclone remote.'),
     ['data', 's3'],
-  ).action((options: Options) => printProfile(load(options).value, options));
+  ).action(async (options: Options) =>
+    (await import('./profile-command.ts')).printProfile(load(options).value, options),
+  );
   addSettings(
     profile
       .command('write')
       .description('Write the AWS profile "ashlar" and the rclone remote "ashlar:".'),
     ['data', 's3'],
-  ).action((options: Options) => saveProfile(load(options).value));
+  ).action(async (options: Options) =>
+    (await import('./profile-command.ts')).saveProfile(load(options).value),
+  );
   return program;
 }
 

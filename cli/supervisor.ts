@@ -83,7 +83,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
         ready(message) {
           child.ready = message;
           child.everReady = true;
-          log.info({ role, name, pid: child.handle?.pid }, 'process is ready');
+          log.info({ process: name, pid: child.handle?.pid }, 'process is ready');
           options.changed();
           settled.ready();
         },
@@ -94,7 +94,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
             for (const done of child.gone.splice(0)) done();
             return;
           }
-          const fields = { role, name, ...outcome };
+          const fields = { process: name, ...outcome };
           if (!child.everReady && FINAL_CODES.has(outcome.code ?? 0)) {
             settled.failed(new StartFailure(name, outcome.code ?? 1, outcome.lastWords));
             return;

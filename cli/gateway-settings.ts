@@ -1,0 +1,33 @@
+import { ConfigError } from '../base/config.ts';
+import type { GatewayConfig } from '../gateway/config.ts';
+import { parseListen, type Settings } from './settings.ts';
+
+/** The gateway's settings, from everybody's. */
+export function gatewayConfig(settings: Settings, name: string): GatewayConfig {
+  const { s3, admin, root, replication, limits } = settings;
+  const { accessKey, secretKey } = root;
+  if (accessKey === undefined || secretKey === undefined) {
+    throw new ConfigError([
+      'The root credentials are not set: a gateway needs ASHLAR_ROOT_ACCESS_KEY and ASHLAR_ROOT_SECRET_KEY (or ASHLAR_ROOT_SECRET_KEY_FILE), the same on every gateway.',
+    ]);
+  }
+  return {
+    name,
+    s3: {
+      ...parseListen(s3.listen, 's3.listen'),
+      sharePort: s3.sharePort,
+      region: s3.region,
+      domains: s3.domains,
+    },
+    admin: admin.listen === 'off' ? undefined : parseListen(admin.listen, 'admin.listen'),
+    root: { accessKey, secretKey },
+    buckets: settings.buckets,
+    objects: {
+      blockSize: replication.blockSize,
+      writePolicy: replication.policy,
+      writeMemoryBytes: limits.bufferedBytes,
+      readMemoryBytes: limits.bufferedBytes,
+    },
+    drainMs: settings.shutdownBound,
+  };
+}

@@ -1,0 +1,30 @@
+/** `ashlar gateway`: a gateway as a process. */
+import { systemEffects } from '../base/clock.ts';
+import { startGateway, whenReady } from '../gateway/main.ts';
+import { gatewayConfig } from './gateway-settings.ts';
+import { clusterSecret, connectMeta, connectNode, roleLog, runRole } from './roles.ts';
+import type { Settings } from './settings.ts';
+
+export async function runGateway(settings: Settings): Promise<void> {
+  const log = roleLog(settings, 'gateway');
+  const secret = clusterSecret(settings);
+  const config = gatewayConfig(settings, `gateway-${process.pid}`);
+  await runRole(settings, log, async () => {
+    const client = connectMeta(settings.meta.address, secret, log);
+    const surroundings = {
+      effects: systemEffects,
+      log,
+      meta: client.meta,
+      connect: ({ address }: { address: string }) => connectNode(address, secret, log),
+    };
+    const gateway = await startGateway(config, surroundings);
+    await whenReady(gateway, config, surroundings);
+    return {
+      ready: { s3: gateway.s3, admin: gateway.admin },
+      async stop() {
+        await gateway.stop();
+        await client.close();
+      },
+    };
+  });
+}

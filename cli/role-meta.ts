@@ -1,0 +1,28 @@
+/** `ashlar meta`: the metadata service as a process. */
+import { systemEffects } from '../base/clock.ts';
+import { startMeta } from '../meta/main.ts';
+import { clusterSecret, connectNode, required, roleLog, runRole } from './roles.ts';
+import type { Settings } from './settings.ts';
+
+export async function runMeta(settings: Settings): Promise<void> {
+  const log = roleLog(settings, 'meta');
+  const secret = clusterSecret(settings);
+  const folder = required(settings.meta.data, '--meta-data', 'the folder of the metadata store');
+  await runRole(settings, log, async () => {
+    const running = await startMeta(
+      {
+        folder,
+        listen: settings.meta.listen,
+        mapSizeBytes: settings.meta.mapSize,
+        expectedNodes: settings.meta.expectedNodes,
+      },
+      {
+        effects: systemEffects,
+        log,
+        secret,
+        connectNode: ({ address }) => connectNode(address, secret, log),
+      },
+    );
+    return { ready: { address: running.address ?? '' }, stop: () => running.stop() };
+  });
+}
