@@ -14,6 +14,7 @@ export class HttpRequest implements RawRequest {
   readonly body: RequestBody;
   readonly contentLength: number | undefined;
   readonly chunked: boolean;
+  readonly remoteAddress: string;
   readonly #message: IncomingMessage;
   #abort: AbortController | undefined;
   #gone = false;
@@ -22,6 +23,8 @@ export class HttpRequest implements RawRequest {
     this.id = id;
     this.#message = message;
     this.method = message.method ?? '';
+    // Asked for now: once the connection is gone, nobody can tell.
+    this.remoteAddress = message.socket.remoteAddress ?? '';
     const target = originForm(message.url ?? '');
     const mark = target.indexOf('?');
     this.rawPath = mark < 0 ? target : target.slice(0, mark);
@@ -42,10 +45,6 @@ export class HttpRequest implements RawRequest {
           ? undefined
           : () => response.writeContinue(),
     });
-  }
-
-  get remoteAddress(): string {
-    return this.#message.socket.remoteAddress ?? '';
   }
 
   get secure(): boolean {

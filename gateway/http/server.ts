@@ -10,7 +10,7 @@ import {
   type ServerResponse,
 } from 'node:http';
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import express, { type Express } from 'express';
 import type { Effects } from '../../base/clock.ts';
@@ -97,7 +97,11 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   let closing = false;
   const exchangeOptions = { clock: effects.clock, log, isClosing: () => closing };
 
+  /** Connections without any request yet: to Node they are not idle, and closing would wait. */
+  const fresh = new Set<Socket>();
+
   const handle = (message: IncomingMessage, response: ServerResponse): void => {
+    fresh.delete(message.socket);
     const request = new HttpRequest(nextId(), message, response);
     const exchange = new Exchange(request, response, exchangeOptions);
     exchanges.add(exchange);
@@ -117,13 +121,21 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   const app = createApp(handle);
   const server = createServer(app, limits, options.tls);
   server.on('checkContinue', app);
+  server.on(options.tls === undefined ? 'connection' : 'secureConnection', (socket: Socket) => {
+    fresh.add(socket);
+    socket.on('close', () => fresh.delete(socket));
+  });
   server.on('clientError', (error: NodeJS.ErrnoException, socket: Duplex) => {
     refuseConnection({ error, socket, exchanges, nextId, effects });
   });
-  const stalls = watchStalls({ exchanges, clock: effects.clock, log, limits });
+  let stalls: { stop(): void } | undefined;
 
   return {
-    listen: (listenOptions) => listen(server, listenOptions),
+    async listen(listenOptions) {
+      const bound = await listen(server, listenOptions);
+      stalls = watchStalls({ exchanges, clock: effects.clock, log, limits });
+      return bound;
+    },
     connections: () =>
       new Promise((resolve, reject) => {
         server.getConnections((error, count) => (error ? reject(error) : resolve(count)));
@@ -133,8 +145,10 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
     },
     async close({ deadlineMs }) {
       closing = true;
-      await closeServer(server, effects, deadlineMs);
-      stalls.stop();
+      const closed = closeServer(server, effects, deadlineMs);
+      for (const socket of fresh) socket.destroy();
+      await closed;
+      stalls?.stop();
     },
   };
 }
