@@ -2,11 +2,9 @@
 import { Failure } from '../failure.ts';
 import type { Address } from './rpc.ts';
 
-export type ParsedAddress = { kind: 'tcp'; host: string; port: number } | UnixAddress;
-export interface UnixAddress {
-  kind: 'unix';
-  path: string;
-}
+export type ParsedAddress =
+  | { kind: 'tcp'; host: string; port: number }
+  | { kind: 'unix'; path: string };
 
 /** What a socket address can hold on every system we run on (macOS: 104 with the final zero). */
 const UNIX_PATH_BYTES_MAX = 103;

@@ -26,8 +26,8 @@ import { HASH_OF_NOTHING, hashBytes } from '../checksum.ts';
 import { Failure } from '../failure.ts';
 import type { RpcLimits, RpcMeta } from './rpc.ts';
 
-export const FRAME_HEAD_BYTES = 32;
-export const FRAME_HASH_BYTES = 8;
+const FRAME_HEAD_BYTES = 32;
+const FRAME_HASH_BYTES = 8;
 
 const MAGIC_AND_VERSION = 0x01_48_53_41; // "ASH" then 1, read as a little-endian u32.
 
@@ -134,7 +134,7 @@ interface Prefix extends FrameHead {
   payloadHash: bigint;
 }
 
-export interface FrameDecoderOptions {
+interface FrameDecoderOptions {
   limits: RpcLimits;
   /** Writable bytes in front of every payload, for the receiver's own header. Default 0. */
   payloadHeadroom?: number | undefined;

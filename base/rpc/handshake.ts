@@ -22,7 +22,7 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { Failure } from '../failure.ts';
 
-export const SECRET_BYTES_MIN = 16;
+const SECRET_BYTES_MIN = 16;
 export const NONCE_BYTES = 32;
 
 const VERSION = 1;
@@ -31,7 +31,7 @@ const MAGIC = Buffer.from('ASHR', 'latin1');
 export const HELLO_BYTES: number = MAGIC.length + 2 + NONCE_BYTES;
 export const PROOF_BYTES = 32;
 
-export type HandshakeRole = 'client' | 'server';
+type HandshakeRole = 'client' | 'server';
 
 const ROLE_BYTES: Record<HandshakeRole, number> = { client: 1, server: 2 };
 const LABELS: Record<HandshakeRole, string> = {
@@ -48,7 +48,7 @@ export function clusterKey(secret: string): Buffer {
   return key;
 }
 
-export interface HandshakeStep {
+interface HandshakeStep {
   /** To be sent to the peer now. */
   send?: Buffer | undefined;
   /** The peer has proved itself; what it sends from now on are frames. */

@@ -253,7 +253,12 @@ test('no more requests than allowed are worked on at once, and all get their tur
   assert.equal(most, 3);
 });
 
-test('requests that wait are bounded in bytes, not only in number', async (t) => {
+/** Time enough for what must not happen to happen; nothing depends on how long it takes. */
+async function meanwhile(): Promise<void> {
+  for (let i = 0; i < 100; i += 1) await systemEffects.clock.sleep(1);
+}
+
+test('requests worked on are bounded in bytes, not only in number', async (t) => {
   let begun = 0;
   const release = hold();
   const { address } = await startServer(t, async () => {
@@ -263,17 +268,64 @@ test('requests that wait are bounded in bytes, not only in number', async (t) =>
   });
   const channel = openChannel(t, address);
   const payload = Buffer.alloc(1 << 20);
-  const controller = new AbortController();
-  const all = Array.from({ length: 120 }, () =>
-    channel.call(1, { meta: null, payload }, { signal: controller.signal }).catch(() => undefined),
-  );
-  // 32 MiB are worked on; the rest fills the sockets and then stays with the caller.
+  const calls = Array.from({ length: 60 }, () => channel.call(1, { meta: null, payload }));
   while (begun < 33) await systemEffects.clock.sleep(1);
-  controller.abort();
-  await Promise.all(all);
+  await meanwhile();
+  assert.equal(begun, 33); // the one that passes 32 MiB is the last
   release.resolve();
+  await Promise.all(calls);
+  assert.equal(begun, 60);
+});
+
+test('what cannot be worked on stays unread, with its sender', async (t) => {
+  const begun = hold();
+  const { address } = await startServer(
+    t,
+    () => {
+      begun.resolve();
+      return new Promise(() => {});
+    },
+    { maxInFlightPerConnection: 1 },
+  );
+  const socket = await openPeer(t, address);
+  for (let id = 1; id <= 64; id += 1) {
+    socket.write(frameBytes(requestHead(id), { meta: null, payload: Buffer.alloc(1 << 20) }));
+  }
+  await begun.promise;
+  await meanwhile();
+  assert.ok(socket.writableLength > 0);
+});
+
+test('a call withdrawn before it was written never reaches the server', async (t) => {
+  let begun = 0;
+  const release = hold();
+  const { address } = await startServer(
+    t,
+    async () => {
+      begun += 1;
+      await release.promise;
+      return { meta: null };
+    },
+    { maxInFlightPerConnection: 1 },
+  );
+  const channel = openChannel(t, address);
+  const payload = Buffer.alloc(1 << 20);
+  const first = channel.call(1, { meta: null });
+  while (begun === 0) await systemEffects.clock.sleep(1);
+  const controller = new AbortController();
+  const { signal } = controller;
+  const calls = Array.from({ length: 64 }, () =>
+    channel.call(1, { meta: null, payload }, { signal }),
+  );
+  await meanwhile();
+  controller.abort();
+  const outcomes = await Promise.allSettled(calls);
+  assert.ok(outcomes.every((outcome) => outcome.status === 'rejected'));
+  release.resolve();
+  await first;
   await channel.call(1, { meta: null });
-  assert.ok(begun < 120, `${begun} requests were begun`);
+  // The sockets and the channel's own bound hold some of the 64; most never left.
+  assert.ok(begun < 60, `${begun} were begun`);
 });
 
 test('a cancelled request that was waiting is never begun', async (t) => {

@@ -21,7 +21,7 @@ export function methodTable<const Name extends string>(
   return { numbers, nameOf: (method) => names[method - 1] };
 }
 
-export type MethodHandlers<Name extends string> = Readonly<
+type MethodHandlers<Name extends string> = Readonly<
   Record<Name, (request: RpcRequest) => Promise<RpcMessage>>
 >;
 

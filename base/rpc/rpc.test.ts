@@ -1,7 +1,7 @@
 /** Client and server together, over real sockets. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { once } from 'node:events';
+import { getEventListeners, once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -20,9 +20,11 @@ import { createRpcServer } from './server.ts';
 import {
   authenticate,
   failureOf,
+  frameBytes,
   hold,
   LIMITS,
   openChannel,
+  readFrames,
   SECRET,
   startServer,
 } from './test-support.ts';
@@ -213,10 +215,21 @@ test('an aborted call rejects at once with cancelled, and the handler sees it', 
   controller.abort();
   await assert.rejects(call, failureOf('cancelled'));
   if (!signal.aborted) await once(signal, 'abort');
+  assert.equal(getEventListeners(controller.signal, 'abort').length, 0);
   await assert.rejects(
     channel.call(1, { meta: null }, { signal: AbortSignal.abort() }),
     failureOf('cancelled'),
   );
+});
+
+test('a settled call leaves nothing on the signal of its caller', async (t) => {
+  const { address } = await startServer(t, echo);
+  const channel = openChannel(t, address);
+  const { signal } = new AbortController();
+  await channel.call(1, { meta: null }, { signal });
+  const damaged = { meta: null, payload: Buffer.alloc(1), payloadHash: 1n };
+  await assert.rejects(channel.call(1, damaged, { signal }), failureOf('corrupt'));
+  assert.equal(getEventListeners(signal, 'abort').length, 0);
 });
 
 test('a handler that first looks at its signal after the caller gave up finds it aborted', async (t) => {
@@ -289,6 +302,30 @@ test('a channel finds a restarted server again', async (t) => {
   await startServer(t, echo, { address: first.address });
   assert.equal((await callUntilReached(channel)).meta, 'again');
   assert.equal(channel.connected, true);
+});
+
+test('a lost connection is replaced at once, without waiting for a call or a back-off', async (t) => {
+  let connections = 0;
+  const fickle = createServer((socket) => {
+    connections += 1;
+    t.after(() => void socket.destroy());
+    socket.on('error', () => {});
+    void authenticate(socket, 'server').then(() =>
+      readFrames(socket, ({ id, meta }) => {
+        socket.write(frameBytes({ kind: 'response', method: 0, id, timeoutMs: 0 }, { meta }));
+        if (connections === 1) socket.end();
+      }),
+    );
+  });
+  t.after(() => void fickle.close());
+  await once(fickle.listen(0, '127.0.0.1'), 'listening');
+  const bound = fickle.address();
+  assert.ok(bound !== null && typeof bound === 'object');
+  // On this clock no back-off ever ends.
+  const channel = openChannel(t, `127.0.0.1:${bound.port}`, { effects: createManualEffects() });
+  assert.equal((await channel.call(1, { meta: 1 })).meta, 1);
+  while (connections < 2 || !channel.connected) await systemEffects.clock.sleep(1);
+  assert.equal((await channel.call(1, { meta: 2 })).meta, 2);
 });
 
 test('a call in flight when the server dies has an unknown outcome', async (t) => {

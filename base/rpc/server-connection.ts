@@ -9,9 +9,9 @@ import { Outbox } from './outbox.ts';
 import type { RpcHandler, RpcLimits, RpcMessage, RpcMeta, RpcRequest } from './rpc.ts';
 
 /** Answers waiting for a slow reader; above it no further request is started or read. */
-export const WRITE_BUFFER_BYTES_MAX: number = 4 * 1024 * 1024;
+const WRITE_BUFFER_BYTES_MAX = 4 * 1024 * 1024;
 /** Payloads of requests being worked on, per connection; above it nothing further is read. */
-export const REQUEST_BYTES_MAX: number = 32 * 1024 * 1024;
+const REQUEST_BYTES_MAX = 32 * 1024 * 1024;
 /** A connection whose reading is paused shows that it is alive this often. */
 const PULSE_MS = 2_000;
 const FAILURE_MESSAGE_CHARACTERS_MAX = 1_000;
