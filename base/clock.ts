@@ -61,6 +61,15 @@ export const systemClock: Clock = {
   },
 };
 
+/** Keeps the process alive, which no timer of the clock does, until it is cancelled. */
+export function holdProcess(): Timer {
+  const handle = setInterval(() => {}, HOLD_MS);
+  return { cancel: () => clearInterval(handle) };
+}
+
+/** As seldom as a timer can run. */
+const HOLD_MS = 2 ** 31 - 1;
+
 export const systemRandom: Random = {
   bytes: (length) => randomBytes(length),
   fraction: () => Math.random(),

@@ -5,7 +5,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Effects } from '../base/clock.ts';
+import { type Effects, holdProcess } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import type { GatewayConfig } from '../gateway/config.ts';
 import { startGateway, whenReady } from '../gateway/main.ts';
@@ -27,11 +27,45 @@ export interface Embedded {
 const NODES = ['node-1', 'node-2', 'node-3'];
 /** Transport is by function call; the secret is never used. */
 const NO_SECRET = 'in-process, nothing listens';
+/**
+ * Far below the default of a node of its own: a process has 128 TiB of addresses, and lmdb ends it by
+ * SIGSEGV when there are none left, so several servers must fit into one process.
+ */
+const NODE_MAP_BYTES = 256 * 1024 ** 3;
+const META_MAP_BYTES = 32 * 1024 ** 3;
 
+interface EmbeddedOptions {
+  /** Undefined: a temporary one, removed by `stop`. */
+  folder: string | undefined;
+  effects: Effects;
+  log: Log;
+}
+
+/** Resolves when requests are served. */
 export async function startEmbedded(
   config: GatewayConfig,
-  options: { folder: string | undefined; effects: Effects; log: Log },
+  options: EmbeddedOptions,
 ): Promise<Embedded> {
+  // Until there is a port to listen on, nothing else tells Node that there is something to wait for.
+  const hold = holdProcess();
+  try {
+    const { stop, ...running } = await start(config, options);
+    return { ...running, stop: () => held(stop) };
+  } finally {
+    hold.cancel();
+  }
+}
+
+async function held(stop: () => Promise<void>): Promise<void> {
+  const hold = holdProcess();
+  try {
+    await stop();
+  } finally {
+    hold.cancel();
+  }
+}
+
+async function start(config: GatewayConfig, options: EmbeddedOptions): Promise<Embedded> {
   const { effects, log } = options;
   const folder = options.folder ?? mkdtempSync(join(tmpdir(), 'ashlar-'));
   const nodes = new Map<string, StorageNode>();
@@ -43,7 +77,12 @@ export async function startEmbedded(
   };
   try {
     const meta = await startMeta(
-      { folder: join(folder, 'meta'), listen: undefined, expectedNodes: NODES.length },
+      {
+        folder: join(folder, 'meta'),
+        listen: undefined,
+        mapSizeBytes: META_MAP_BYTES,
+        expectedNodes: NODES.length,
+      },
       { effects, log, secret: NO_SECRET, connectNode: find },
     );
     undo.push(() => meta.stop());
@@ -53,6 +92,7 @@ export async function startEmbedded(
           ...storageNodeConfigSchema.parse({ folder: join(folder, id) }),
           id,
           advertise: id,
+          mapSizeBytes: NODE_MAP_BYTES,
           drainMs: config.drainMs,
         },
         { effects, log, secret: NO_SECRET, registrar: meta.meta },
