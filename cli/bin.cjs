@@ -14,4 +14,4 @@ var fs = require('node:fs');
 var path = require('node:path');
 var compiled = path.join(__dirname, '..', 'dist', 'cli', 'main.js');
 var source = path.join(__dirname, 'main.ts');
-import(fs.existsSync(source) ? source : compiled);
+void import(fs.existsSync(source) ? source : compiled);

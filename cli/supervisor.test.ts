@@ -15,7 +15,7 @@ import {
 function handClock(): {
   clock: Clock;
   pending: { delayMs: number; run: () => void }[];
-  skip(ms: number): void;
+  skip: (ms: number) => void;
 } {
   const pending: { delayMs: number; run: () => void }[] = [];
   let time = 0;

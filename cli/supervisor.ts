@@ -77,7 +77,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
 
   const launch = (child: Child, settled: { ready(): void; failed(error: Error): void }): void => {
     child.startedAt = effects.clock.monotonic();
-    const { role, name } = child.spec;
+    const { name } = child.spec;
     child.handle = child.spec.start(
       {
         ready(message) {
