@@ -19,6 +19,21 @@ const SIGNING: ReadonlySet<string> = new Set([
 ]);
 
 /**
+ * Checksums of no bytes at all. An SDK that presigns an upload has no body to hash and signs one of
+ * these into the URL (aws-sdk-js-v3 since 3.729); S3 does not hold the upload against it.
+ */
+const EMPTY_CHECKSUMS: ReadonlyMap<string, string> = new Map([
+  ['x-amz-checksum-crc32', 'AAAAAA=='],
+  ['x-amz-checksum-crc32c', 'AAAAAA=='],
+  ['x-amz-checksum-crc64nvme', 'AAAAAAAAAAA='],
+  ['x-amz-checksum-sha1', '2jmj7l5rSw0yVb/vlWAYkK/YBwk='],
+  ['x-amz-checksum-sha256', '47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='],
+]);
+
+/** What only describes the SDK that made the URL: it would need a checksum that is then not there. */
+const SDK_ALGORITHM = 'x-amz-sdk-checksum-algorithm';
+
+/**
  * The headers with those of the query added; the same object when there are none. Throws
  * InvalidArgument when header and query say different things, or the query says two.
  */
@@ -30,6 +45,7 @@ export function withHoistedHeaders(headers: HeaderMap, query: QueryParameters): 
     if (SIGNING.has(header)) continue;
     // Header values carry one character per byte; the query was decoded to text.
     const value = Buffer.from(query.get(name) ?? '').toString('latin1');
+    if (header === SDK_ALGORITHM || EMPTY_CHECKSUMS.get(header) === value) continue;
     merged ??= Object.assign(Object.create(null), headers) as Record<string, string | undefined>;
     if (merged[header] !== undefined && merged[header] !== value) {
       throw new S3Error('InvalidArgument', {

@@ -220,6 +220,25 @@ test('parameters of a presigned URL count as headers', async () => {
   assert.equal(await told(both, world), '400 InvalidArgument');
 });
 
+test('the checksum of nothing in a presigned URL is no promise, another one is', async () => {
+  const world: World = {
+    objects: { store: storing },
+    meta: { putObject: () => ok({ version: 'v', etag: 'abc', modifiedMs: 0 }) },
+  };
+  const put = (checksum: string) => {
+    const extra: [string, string][] = [
+      ['x-amz-checksum-crc32', encodeURIComponent(checksum)],
+      ['x-amz-sdk-checksum-algorithm', 'CRC32'],
+    ];
+    const url = presigned({ method: 'PUT', path: '/photos/a', headers: HOST, extra });
+    const body = Buffer.from('hello');
+    return told({ ...url, body: bytesOf(body), contentLength: body.length }, world);
+  };
+  assert.equal(await put('AAAAAA=='), '200 ');
+  assert.equal(await put('NhCmhg=='), '200 ');
+  assert.equal(await put('NhCmhA=='), '400 BadDigest');
+});
+
 test('an XML body is capped, verified and must be UTF-8', async () => {
   const xml = (body: string, headers: Record<string, string> = {}) =>
     sign({ method: 'POST', path: '/photos', query: [['delete', '']], headers, body });
