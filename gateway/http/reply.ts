@@ -186,12 +186,19 @@ function isSource(body: RawReply['body']): body is ByteSource {
   return typeof body === 'object' && !(body instanceof Uint8Array);
 }
 
-/** Name, value, name, value: what `writeHead` takes without looking at it twice. */
+/**
+ * Name, value, name, value: what `writeHead` takes without looking at it twice. Content-Length comes
+ * last: Node recodes a Content-Disposition behind it, and file names beyond ASCII come out as other
+ * bytes.
+ */
 function headerList(headers: RawReply['headers']): string[] {
   const list: string[] = [];
   for (const name in headers) {
     const value = headers[name];
-    if (value !== undefined) list.push(name, typeof value === 'string' ? value : String(value));
+    if (value === undefined || name === 'Content-Length') continue;
+    list.push(name, typeof value === 'string' ? value : String(value));
   }
+  const length = headers['Content-Length'];
+  if (length !== undefined) list.push('Content-Length', String(length));
   return list;
 }

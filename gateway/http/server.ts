@@ -24,12 +24,12 @@ import { createIdSource } from './request-id.ts';
 import { watchStalls } from './stalls.ts';
 
 /** Certificate and key, PEM. */
-export interface TlsSettings {
+interface TlsSettings {
   cert: string | Buffer;
   key: string | Buffer;
 }
 
-export interface HttpLimits {
+interface HttpLimits {
   /** Bytes of request line and headers; more is 431. */
   headerBytes: number;
   /** Milliseconds for all headers to arrive. */
@@ -43,7 +43,7 @@ export interface HttpLimits {
   connections: number;
 }
 
-export const HTTP_LIMITS: HttpLimits = {
+const HTTP_LIMITS: HttpLimits = {
   headerBytes: 16 * 1024,
   headersTimeoutMs: 20_000,
   keepAliveMs: 75_000,
@@ -60,7 +60,7 @@ export interface HttpServerOptions {
   tls?: TlsSettings | undefined;
 }
 
-export interface ListenOptions {
+interface ListenOptions {
   host: string;
   /** 0: any free one. */
   port: number;

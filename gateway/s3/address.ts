@@ -16,7 +16,7 @@ export interface Address {
 }
 
 /** First path segment that is ours: no bucket name may begin with an underscore. */
-export const RESERVED_PREFIX = '/_ashlar/';
+const RESERVED_PREFIX = '/_ashlar/';
 
 /**
  * Whether the path is Ashlar's own (health): under RESERVED_PREFIX, on any host that does not name

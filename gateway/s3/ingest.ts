@@ -93,7 +93,7 @@ export function parseChecksumHeader(
 }
 
 /** Whether `value` is canonical base64 of a digest of this algorithm. */
-export function isChecksumValue(algorithm: ChecksumAlgorithm, value: string): boolean {
+function isChecksumValue(algorithm: ChecksumAlgorithm, value: string): boolean {
   const bytes = Buffer.from(value, 'base64');
   return bytes.length === CHECKSUM_BYTES[algorithm] && bytes.toString('base64') === value;
 }

@@ -6,7 +6,7 @@ import type { OperationName } from './operation.ts';
 import type { RawRequest } from './request.ts';
 
 /** Cap of every XML body: 1,000 keys of full length to delete fit, unless most of them is escapes. */
-export const XML_BYTES_MAX = 2 * 1024 * 1024;
+const XML_BYTES_MAX = 2 * 1024 * 1024;
 
 const EMPTY_SHA256 = 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855';
 const HEX_64 = /^[0-9a-f]{64}$/i;

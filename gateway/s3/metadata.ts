@@ -4,9 +4,9 @@ import { S3Error } from './errors.ts';
 import type { HeaderMap } from './request.ts';
 
 /** What S3 says of an object that was stored without a Content-Type. */
-export const DEFAULT_CONTENT_TYPE = 'binary/octet-stream';
+const DEFAULT_CONTENT_TYPE = 'binary/octet-stream';
 /** User metadata: UTF-8 bytes of all names (without prefix) and values. */
-export const USER_METADATA_BYTES_MAX = 2048;
+const USER_METADATA_BYTES_MAX = 2048;
 const REDIRECT_BYTES_MAX = 2048;
 const USER_PREFIX = 'x-amz-meta-';
 

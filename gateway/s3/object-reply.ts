@@ -137,7 +137,7 @@ export function selectPart(
 }
 
 /** Number of parts; undefined for an object that was put in one piece. */
-export function partCount(object: ObjectRecord): number | undefined {
+function partCount(object: ObjectRecord): number | undefined {
   return object.data.kind === 'parts' ? object.data.count : undefined;
 }
 
