@@ -2,6 +2,7 @@
  * `ashlar start`: everything on this machine, as supervised processes. Separate processes, because
  * a damaged LMDB file can end its process by SIGBUS, and that must not take the gateways along.
  */
+import { mkdirSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -39,6 +40,8 @@ interface Plan {
   env: Readonly<Record<string, string | undefined>>;
   generatedKeys: boolean;
   disks: string[];
+  /** Where a role listens: a Unix socket, cheaper than TCP; undefined where there is none. */
+  socket(name: string): string | undefined;
 }
 
 /** Runs until a signal ends it. */
@@ -117,7 +120,20 @@ function makePlan(loaded: Loaded<Settings>): Plan {
       disks.length > 0
         ? disks.map((disk) => resolve(disk))
         : [1, 2, 3].map((number) => join(folder, `node-${number}`)),
+    socket: (name) => socketAddress(join(folder, 'run'), name),
   };
+}
+
+/** Linux takes 107 bytes for a socket's path; a longer one, or Windows, means TCP on loopback. */
+const SOCKET_PATH_BYTES_MAX = 100;
+
+function socketAddress(folder: string, name: string): string | undefined {
+  const path = join(folder, `${name}.sock`);
+  if (process.platform === 'win32' || Buffer.byteLength(path) > SOCKET_PATH_BYTES_MAX) {
+    return undefined;
+  }
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  return `unix:${path}`;
 }
 
 /** The roles read their settings as everybody does: whatever was given travels as variables. */
@@ -166,7 +182,7 @@ async function startRoles(
   progress('metadata service');
   const meta = await role('meta', 'meta', (previous) => ({
     ASHLAR_META_DATA: join(plan.folder, 'meta'),
-    ASHLAR_META_LISTEN: previous?.['address'] ?? '127.0.0.1:0',
+    ASHLAR_META_LISTEN: plan.socket('meta') ?? previous?.['address'] ?? '127.0.0.1:0',
     ASHLAR_META_EXPECTED_NODES: String(plan.disks.length),
   }));
   const metaAddress = meta['address'] ?? '';
@@ -177,7 +193,7 @@ async function startRoles(
       return role('node', id, (previous) => ({
         ASHLAR_NODE_ID: id,
         ASHLAR_NODE_DATA: disk,
-        ASHLAR_NODE_LISTEN: previous?.['address'] ?? '127.0.0.1:0',
+        ASHLAR_NODE_LISTEN: plan.socket(id) ?? previous?.['address'] ?? '127.0.0.1:0',
         ASHLAR_META_ADDRESS: metaAddress,
       }));
     }),
