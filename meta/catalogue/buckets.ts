@@ -28,6 +28,8 @@ import { enqueue } from './references.ts';
 import { PENDING, type RunOptions, type Runner, type Step } from './runner.ts';
 import { usageOf } from './usage.ts';
 
+/** Tries of one deletion while other servers write into the bucket. */
+const TRIES_MAX = 10;
 /** Buckets whose rows are kept decoded. */
 const NAMES_MAX = 10_000;
 /** Never seen outside: the step is run again. */
@@ -240,12 +242,16 @@ export function createBuckets(settings: BucketsSettings): Buckets {
     run,
     hint: seen,
     async deleteBucket({ bucket }) {
-      for (;;) {
+      for (let tries = 1; ; tries++) {
         const found = await read(bucket, () => []);
+        // One at a time: the other's outcome decides what is left to do.
         const other = found?.bucket.deleting;
-        if (other === undefined || !(await attempts.settled(other))) break;
+        if (other !== undefined && (await attempts.settled(other))) continue;
+        const answer = await attempts.run((attempt) => attemptDelete(bucket, attempt));
+        // Another server took the mark off, for a dead one's, to write something.
+        if (answer.ok || answer.refusal !== 'OperationAborted' || tries >= TRIES_MAX) return answer;
+        await runner.pause();
       }
-      return attempts.run((attempt) => attemptDelete(bucket, attempt));
     },
     async createBucket(command) {
       const keys = [bucketKey(command.name), NEXT_BUCKET_KEY, ownerBucketsKey(command.owner)];

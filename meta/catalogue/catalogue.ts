@@ -89,7 +89,7 @@ export function createCatalogue(settings: CatalogueSettings): Catalogue {
     readParts: (query) => readParts(store, query),
     ...createListing({ store, buckets }),
     ...createUploads({ store, buckets, turns, attempts, lane, newUploadId }),
-    ...createComplete({ store, buckets, turns, attempts, lane }),
+    ...createComplete({ store, buckets, turns, attempts, lane, pause: runner.pause }),
     garbage: createGarbage({ store, runner, lane }),
     repairs: createRepairs({ store, runner, lane }),
     bucketCount: () => buckets.count(),

@@ -35,6 +35,9 @@ import type { Scope } from './usage.ts';
 /** How long the answer of a completed upload is kept for repetitions: a day and some clock error. */
 export const COMPLETED_KEEP_MS = 25 * 60 * 60 * 1000;
 
+/** Tries of one request while other servers complete the same upload. */
+const TRIES_MAX = 10;
+
 /** What the parts of a valid request make. */
 export interface Judged {
   /** In object order. */
@@ -282,6 +285,8 @@ export interface CompleteSettings {
   turns: Turns;
   attempts: Attempts;
   lane: number;
+  /** A short wait before another try. */
+  pause: () => Promise<void>;
 }
 
 export function createComplete(settings: CompleteSettings): Pick<Meta, 'completeUpload'> {
@@ -337,9 +342,15 @@ export function createComplete(settings: CompleteSettings): Pick<Meta, 'complete
       const { bucket, key, uploadId } = command;
       checkKey(key);
       if (!isUploadId(uploadId)) return asMissing(await buckets.getBucket({ bucket }));
-      return turns.take([turnOf(bucket, key), uploadTurn(uploadId)], () =>
-        attempts.run((attempt) => complete(command, attempt)),
-      );
+      return turns.take([turnOf(bucket, key), uploadTurn(uploadId)], async () => {
+        for (let tries = 1; ; tries++) {
+          const answer = await attempts.run((attempt) => complete(command, attempt));
+          // Another server took the upload for one that a crash left frozen: see what came of it.
+          if (answer.ok || answer.refusal !== 'OperationAborted' || tries === TRIES_MAX)
+            return answer;
+          await settings.pause();
+        }
+      });
     },
   };
 }

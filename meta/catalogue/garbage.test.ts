@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { makeBlobId } from '../../base/ids.ts';
+import { createMemoryStore } from '../engine/memory.ts';
 import {
   checkInvariants,
   checkNothingLeft,
   createWorld,
   drainGarbage,
   freshPart,
+  interrupted,
   OWNER,
   rowsOf,
   value,
@@ -148,6 +150,22 @@ test('a report of a blob that nothing refers to is dropped', async () => {
     w.catalogue.repairs.report([{ blob: 'x' as never, node: 'n', reason: 'missing' }]),
     { kind: 'invalid' },
   );
+});
+
+test('a report that comes while its blob goes queues nothing', async () => {
+  const { store, beforeNextCommit } = interrupted(createMemoryStore());
+  const w = await createWorld({ store });
+  value(await w.catalogue.createBucket({ name: 'b', owner: OWNER, region: 'r' }));
+  const { data } = await w.put('b', 'k', 10);
+  assert.ok(data.kind === 'blob');
+  const other = w.another(2);
+  beforeNextCommit(async () => {
+    value(await other.deleteObject({ bucket: 'b', key: 'k' }));
+    await drainGarbage(other);
+  });
+  await w.catalogue.repairs.report([{ blob: data.blob, node: 'node-1', reason: 'corrupt' }]);
+  assert.equal(await w.catalogue.repairs.depth(), 0);
+  await checkNothingLeft(w.store);
 });
 
 test('the repairs of a blob leave the queue with the blob', async () => {

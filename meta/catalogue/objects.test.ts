@@ -2,12 +2,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { makeBlobId } from '../../base/ids.ts';
 import type { WriteCondition } from '../protocol.ts';
+import { createMemoryStore } from '../engine/memory.ts';
 import { judgeDelete, judgeWrite } from './conditions.ts';
 import { nextVersion } from './ids.ts';
 import {
   checkInvariants,
   createWorld,
   endLease,
+  interrupted,
   OWNER,
   refusal,
   rowsOf,
@@ -393,5 +395,21 @@ test('CopyObject judges its condition on the target, and needs a lease', async (
   value(await copy(w, 'a', 'c', { condition: { ifNoneMatch: '*' } }));
   await endLease(w.store, WRITER);
   await assert.rejects(copy(w, 'a', 'd'), { kind: 'fenced' });
+  await checkInvariants(w.store);
+});
+
+test('CopyObject is refused when the source changes between its reading and its commit', async () => {
+  const { store, beforeNextCommit } = interrupted(createMemoryStore());
+  const w = await createWorld({ store });
+  value(await w.catalogue.createBucket({ name: 'photos', owner: OWNER, region: 'r' }));
+  for (const size of [0, 10]) {
+    await w.put('photos', 'a', size);
+    const other = w.another(2);
+    const { version } = value(await w.catalogue.getObject({ bucket: 'photos', key: 'a' })).object;
+    const command = { writer: WRITER, bucket: 'photos', key: 'b', owner: OWNER };
+    const source = { bucket: 'photos', key: 'a', version };
+    beforeNextCommit(() => other.deleteObject({ bucket: 'photos', key: 'a' }));
+    assert.equal(refusal(await w.catalogue.copyObject({ ...command, source })), 'SourceChanged');
+  }
   await checkInvariants(w.store);
 });

@@ -31,7 +31,8 @@ export interface Runner {
    * is the answer when every try lost a race. Throws what the store throws.
    */
   run<T>(keys: readonly Buffer[], step: Step<T>, options?: RunOptions<T>): Promise<Answer<T>>;
-  sleep(ms: number): Promise<void>;
+  /** A short wait of random length, before another try. */
+  pause: () => Promise<void>;
 }
 
 export interface RunOptions<T> {
@@ -40,7 +41,7 @@ export interface RunOptions<T> {
 }
 
 export function createRunner(store: KeyValueStore, effects: Effects, ids: Ids): Runner {
-  const { clock, random } = effects;
+  const pause = () => effects.clock.sleep(effects.random.fraction() * WAIT_MS_MAX);
 
   async function read(keys: readonly Buffer[]): Promise<Entries> {
     const entries: Entries = new Map();
@@ -86,12 +87,12 @@ export function createRunner(store: KeyValueStore, effects: Effects, ids: Ids): 
         const result = await commitKnown(store, draft.commit(ids.stamp(draft.nowMs)));
         if (result.committed) return answer;
       }
-      if (attempt >= ATTEMPTS_AT_ONCE) await clock.sleep(random.fraction() * WAIT_MS_MAX);
+      if (attempt >= ATTEMPTS_AT_ONCE) await pause();
     }
     return options.onConflict ?? { ok: false, refusal: 'OperationAborted' };
   }
 
-  return { ids, run, sleep: (ms) => clock.sleep(ms) };
+  return { ids, run, pause };
 }
 
 /**

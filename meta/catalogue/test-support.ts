@@ -82,6 +82,7 @@ export async function createWorld(
   const clock: TestClock = { ms: Date.UTC(2026, 10, 20) };
   await openLease(inner, WRITER);
   let sequence = 0;
+  let contents = 0;
   const catalogueOf = (seed: number, lane: number) =>
     createCatalogue({ store, effects: testEffects(clock, seed, pause), lane });
   const world: World = {
@@ -93,7 +94,7 @@ export async function createWorld(
     object(size, changes = {}) {
       const data =
         size === 0 ? { kind: 'none' as const } : { kind: 'blob' as const, ...world.blob(size) };
-      const etag = md5(`${size}:${sequence}`);
+      const etag = md5(String(contents++));
       return { size, etag, owner: OWNER, data, system: {}, user: {}, ...changes };
     },
     async put(bucket, key, size = 10) {
@@ -104,6 +105,29 @@ export async function createWorld(
     },
   };
   return world;
+}
+
+/**
+ * A store that runs `before` once, ahead of the next commit: what the commit was decided on may have
+ * changed by then.
+ */
+export function interrupted(inner: KeyValueStore) {
+  let before: (() => Promise<unknown>) | undefined;
+  const store: KeyValueStore = {
+    ...inner,
+    commit: async (commit) => {
+      const run = before;
+      before = undefined;
+      await run?.();
+      return inner.commit(commit);
+    },
+  };
+  return {
+    store,
+    beforeNextCommit(run: () => Promise<unknown>) {
+      before = run;
+    },
+  };
 }
 
 let leaseStamps = 0;

@@ -451,6 +451,8 @@ test('CompleteMultipartUpload that is refused leaves the upload open', async () 
   assert.equal(refusal(wrong), 'InvalidPart');
   const exists = await complete(w.catalogue, upload, parts, { condition: { ifNoneMatch: '*' } });
   assert.equal(refusal(exists), 'PreconditionFailed');
+  const [row] = await rowsOf(w.store, 'u');
+  assert.equal(uploadCodec.decode(row?.value ?? Buffer.alloc(0)).completing, undefined);
   const changed = await complete(w.catalogue, upload, parts, { condition: { ifMatch: 'x' } });
   assert.equal(refusal(changed), 'PreconditionFailed');
   value(await w.catalogue.putPart(freshPart(w, upload, 2, 5)));
