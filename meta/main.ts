@@ -60,48 +60,63 @@ export async function startMeta(
 ): Promise<RunningMeta> {
   const config = metaConfigSchema.parse(input);
   const folder = openMetaFolder(config.folder);
-  let store: KeyValueStore | undefined;
+  let opened: OpenedStore | undefined;
   try {
-    store = await openStore(config, folder, surroundings);
+    opened = await openStore(config, folder, surroundings);
     folder.opened();
-    return await run(config, surroundings, folder, store);
+    return await run(config, surroundings, folder, opened);
   } catch (error) {
-    await store?.close();
-    folder.release({ clean: store !== undefined });
+    folder.release({ clean: opened !== undefined && (await opened.close()) });
     throw error;
   }
+}
+
+interface OpenedStore {
+  store: KeyValueStore;
+  /** True: closed in order. False: the store has failed before and was left alone. */
+  close(): Promise<boolean>;
 }
 
 async function openStore(
   config: MetaConfig,
   folder: MetaFolder,
   { effects, log, die }: MetaSurroundings,
-): Promise<KeyValueStore> {
+): Promise<OpenedStore> {
   const { mapSizeBytes, watchdogMs, freeFloorBytes: floorBytes } = config;
   if (folder.unclean) {
     log.warn({ folder: config.folder }, 'the store was not closed in order: checking it first');
     const rows = await checkStoreInChild({ folder: folder.store, mapSizeBytes });
     log.info({ rows }, 'the store is sound');
   }
-  return openLmdbStore({
+  let failed = false;
+  const store = openLmdbStore({
     folder: folder.store,
     mapSizeBytes,
     watchdogMs,
     floorBytes,
     clock: effects.clock,
     die: (reason, cause) => {
+      failed = true;
       log.error({ reason, error: cause }, 'the store cannot be trusted any more: ending at once');
       (die ?? killSelf)(reason, cause);
     },
   });
+  return {
+    store,
+    async close() {
+      await store.close();
+      return !failed;
+    },
+  };
 }
 
 async function run(
   config: MetaConfig,
   surroundings: MetaSurroundings,
   folder: MetaFolder,
-  store: KeyValueStore,
+  opened: OpenedStore,
 ): Promise<RunningMeta> {
+  const { store } = opened;
   const { effects, log, secret } = surroundings;
   const { expectedNodes, leaseTtlMs, heartbeatMs, nodeDownMs } = config;
   const settings = { expectedNodes, leaseTtlMs, heartbeatMs, nodeDownMs };
@@ -132,8 +147,7 @@ async function run(
       stopping ??= (async () => {
         await server?.close({ graceMs: config.drainMs });
         await jobs.stop();
-        await store.close();
-        folder.release({ clean: true });
+        folder.release({ clean: await opened.close() });
       })();
       return stopping;
     },

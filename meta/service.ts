@@ -1,7 +1,8 @@
 /** The metadata service: the catalogue and the cluster behind the one interface of `protocol.ts`. */
-import type { Catalogue } from './catalogue/catalogue.ts';
+import type { Catalogue, CatalogueMethods } from './catalogue/catalogue.ts';
 import type { Cluster } from './cluster/cluster.ts';
 import type { Meta } from './protocol.ts';
+import { METHODS } from './wire.ts';
 
 /** Calls do not look at `timeoutMs` and `signal`: what they bound is the caller's wait. */
 export function createMetaService(parts: {
@@ -9,9 +10,9 @@ export function createMetaService(parts: {
   cluster: Cluster<unknown>;
 }): Meta {
   const { catalogue, cluster } = parts;
-  const { garbage, repairs, bucketCount, ...methods } = catalogue;
+  const { garbage, repairs } = catalogue;
   return {
-    ...methods,
+    ...catalogueMethods(catalogue),
     registerNode: cluster.registerNode,
     heartbeat: cluster.heartbeat,
     openWriter: cluster.openWriter,
@@ -25,7 +26,7 @@ export function createMetaService(parts: {
       const [garbageDepth, repairDepth, buckets] = await Promise.all([
         garbage.depth(),
         repairs.depth(),
-        bucketCount(),
+        catalogue.bucketCount(),
       ]);
       return {
         clusterId: cluster.clusterId,
@@ -36,4 +37,10 @@ export function createMetaService(parts: {
       };
     },
   };
+}
+
+/** Without the queues, which are no part of the interface. */
+function catalogueMethods(catalogue: Catalogue): CatalogueMethods {
+  const entries = Object.entries(catalogue).filter(([name]) => name in METHODS.numbers);
+  return Object.fromEntries(entries) as unknown as CatalogueMethods;
 }

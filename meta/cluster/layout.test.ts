@@ -136,7 +136,8 @@ describe('the layout', () => {
         fc.pre(change.kind !== 'move' && Math.min(zones(nodes), 3) === Math.min(zones(changed), 3));
         const before = plan(nodes);
         const after = plan(changed, before);
-        const bound = leastMoves(before, after) * 2 + GROUPS * 0.05;
+        // A place that only a second move can make free counts twice: near full nodes and zones.
+        const bound = leastMoves(before, after) * 2 + 8;
         assert.ok(movedReplicas(before, after) <= bound);
       }),
     );

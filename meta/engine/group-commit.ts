@@ -85,8 +85,8 @@ export class GroupCommit {
   }
 
   async #run(): Promise<void> {
-    // What else the same turn of the event loop brings goes into the first batch.
-    await null;
+    // What else comes at the same moment goes into the first batch.
+    await Promise.resolve();
     while (this.#queue.length > 0) {
       try {
         await this.#runBatch();
@@ -94,7 +94,7 @@ export class GroupCommit {
         this.fail(`a read for a commit failed: ${messageOf(error)}`, error);
       }
       // Let those who were just answered send their next commit into the next batch.
-      await null;
+      await Promise.resolve();
     }
     this.#pump = undefined;
   }

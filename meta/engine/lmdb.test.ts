@@ -9,7 +9,7 @@ import { after, describe, it } from 'node:test';
 import { systemClock } from '../../base/clock.ts';
 import { isFailure } from '../../base/failure.ts';
 import { createManualClock } from '../../base/testing-clock.ts';
-import { GroupCommit } from './group-commit.ts';
+import { GroupCommit, type Write } from './group-commit.ts';
 import { type Commit, STAMP_BYTES } from './kv.ts';
 import { type LmdbStoreOptions, openLmdbStore } from './lmdb.ts';
 
@@ -179,7 +179,8 @@ describe('group commit', () => {
       clock,
       read: () => undefined,
       write: (writes) => {
-        batches.push([...writes].map(({ key, stored }) => `${key}=${stored?.subarray(16)}`));
+        const name = (row: Write) => `${String(row.key)}=${String(row.stored?.subarray(16))}`;
+        batches.push([...writes].map(name));
         return new Promise<void>((resolve) => finish.push(resolve));
       },
       watchdogMs: 1000,

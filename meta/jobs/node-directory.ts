@@ -34,6 +34,6 @@ export class NodeDirectory {
   async close(): Promise<void> {
     const connections = [...this.#open.values()];
     this.#open.clear();
-    await Promise.all(connections.map(({ node }) => node.close?.()));
+    for (const { node } of connections) await node.close?.();
   }
 }
