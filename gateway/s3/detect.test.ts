@@ -57,6 +57,7 @@ test('every operation is reached by its request', () => {
     GetObject: told('GET', OBJECT),
     HeadObject: told('HEAD', { ...OBJECT, query: 'partNumber=1&versionId=null' }),
     GetObjectAttributes: told('GET', { ...OBJECT, query: 'attributes' }),
+    GetObjectTagging: told('GET', { ...OBJECT, query: 'tagging' }),
     DeleteObject: told('DELETE', OBJECT),
     CreateMultipartUpload: told('POST', { ...OBJECT, query: 'uploads' }),
     UploadPart: told('PUT', { ...OBJECT, query: 'partNumber=1&uploadId=u' }),

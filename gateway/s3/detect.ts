@@ -149,7 +149,7 @@ const OBJECT_RESOURCES: Readonly<Record<string, Methods>> = {
   retention: { GET: '!GetObjectRetention', PUT: '!PutObjectRetention' },
   select: { POST: '!SelectObjectContent' },
   tagging: {
-    GET: '!GetObjectTagging',
+    GET: 'GetObjectTagging',
     PUT: '!PutObjectTagging',
     DELETE: '!DeleteObjectTagging',
   },

@@ -26,6 +26,7 @@ export const OPERATION_NAMES = [
   'GetObject',
   'HeadObject',
   'GetObjectAttributes',
+  'GetObjectTagging',
   'DeleteObject',
   'CreateMultipartUpload',
   'UploadPart',
