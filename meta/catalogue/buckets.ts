@@ -37,10 +37,10 @@ const BEING_DELETED: Answer<never> = { ok: false, refusal: 'OperationAborted' };
 export const NO_SUCH_BUCKET: Answer<never> = { ok: false, refusal: 'NoSuchBucket' };
 
 /** Keys of rows that lie under a bucket's number. */
-export type KeysOf = (bucketId: number) => readonly Buffer[];
+type KeysOf = (bucketId: number) => readonly Buffer[];
 
 /** What a step decides in a bucket that stands. */
-export type BucketStep<T> = (draft: Draft, bucket: BucketRow) => Answer<T>;
+type BucketStep<T> = (draft: Draft, bucket: BucketRow) => Answer<T>;
 
 type BucketMethods = Pick<
   Meta,
@@ -70,7 +70,7 @@ export interface Buckets extends BucketMethods {
 
 /* ------------------------------------------------------------------ steps */
 
-export interface CreateBucketCommand {
+interface CreateBucketCommand {
   name: string;
   owner: string;
   region: string;
@@ -82,7 +82,7 @@ const counterCodec: Codec<number> = {
 };
 
 /** `bucketsMax`: of one owner. */
-export function createBucketStep(
+function createBucketStep(
   draft: Draft,
   command: CreateBucketCommand,
   bucketsMax: number,
@@ -108,7 +108,7 @@ export function createBucketStep(
 }
 
 /** Marks the bucket as being deleted by `attempt`; a mark without a live attempt is replaced. */
-export function markDeletingStep(
+function markDeletingStep(
   draft: Draft,
   name: string,
   attempt: string,
@@ -125,7 +125,7 @@ export function markDeletingStep(
 }
 
 /** Takes the mark of `attempt` off, if it is there. */
-export function unmarkStep(draft: Draft, name: string, attempt: string): Answer<null> {
+function unmarkStep(draft: Draft, name: string, attempt: string): Answer<null> {
   const row = draft.row(bucketKey(name), bucketCodec);
   if (row === undefined) return PENDING;
   if (row.value?.deleting === attempt) draft.put(row, { ...row.value, deleting: undefined });
@@ -133,7 +133,7 @@ export function unmarkStep(draft: Draft, name: string, attempt: string): Answer<
 }
 
 /** Removes a bucket that carries the mark of `attempt`, with its counters. */
-export function removeBucketStep(
+function removeBucketStep(
   draft: Draft,
   name: string,
   attempt: string,
@@ -158,7 +158,7 @@ export function removeBucketStep(
 
 /* ------------------------------------------------------------------ with a store */
 
-export interface BucketsSettings {
+interface BucketsSettings {
   store: KeyValueStore;
   runner: Runner;
   lane: number;

@@ -39,7 +39,7 @@ export const COMPLETED_KEEP_MS = 25 * 60 * 60 * 1000;
 const TRIES_MAX = 10;
 
 /** What the parts of a valid request make. */
-export interface Judged {
+interface Judged {
   /** In object order. */
   parts: NumberedPart[];
   size: number;
@@ -190,7 +190,7 @@ function standing(draft: Draft, scope: Scope, { key, uploadId }: UploadName): An
 }
 
 /** Freezes the upload. One that a dead attempt froze is frozen anew. */
-export function freezeStep(
+function freezeStep(
   draft: Draft,
   scope: Scope,
   command: UploadName,
@@ -205,7 +205,7 @@ export function freezeStep(
 }
 
 /** Opens the upload again, if it is this attempt that froze it. */
-export function unfreezeStep(
+function unfreezeStep(
   draft: Draft,
   scope: Scope,
   { key, uploadId }: UploadName,
@@ -279,7 +279,7 @@ export function isUsed(bits: Buffer, number: number): boolean {
 
 /* ------------------------------------------------------------------ with a store */
 
-export interface CompleteSettings {
+interface CompleteSettings {
   store: KeyValueStore;
   buckets: Buckets;
   turns: Turns;

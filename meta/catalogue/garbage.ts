@@ -75,7 +75,7 @@ const REPAIRS_MAX = 1000;
 const DONE: Answer<boolean> = { ok: true, value: true };
 const MORE: Answer<boolean> = { ok: true, value: false };
 
-export interface GarbageSettings {
+interface GarbageSettings {
   store: KeyValueStore;
   runner: Runner;
   lane: number;
@@ -100,7 +100,7 @@ function leaveQueue(draft: Draft, lane: number, id: string): boolean {
 }
 
 /** Takes one page of an unreferenced part list apart, the last one with its header. */
-export function expandPartsStep(
+function expandPartsStep(
   draft: Draft,
   lane: number,
   entry: { id: string; list: string },
@@ -128,7 +128,7 @@ export function expandPartsStep(
 }
 
 /** Removes part rows of an ended upload; the parts that are in no object drop their blobs. */
-export function expandUploadStep(
+function expandUploadStep(
   draft: Draft,
   lane: number,
   entry: { id: string; used: Buffer },
@@ -151,7 +151,7 @@ export function expandUploadStep(
 }
 
 /** Ends open uploads of a deleted bucket. */
-export function expandBucketStep(
+function expandBucketStep(
   draft: Draft,
   lane: number,
   entry: { id: string },
@@ -174,7 +174,7 @@ export function expandBucketStep(
 }
 
 /** Forgets the answer of a completed upload. */
-export function expandCompletedStep(
+function expandCompletedStep(
   draft: Draft,
   lane: number,
   entry: { id: string; uploadId: string },
@@ -186,7 +186,7 @@ export function expandCompletedStep(
 }
 
 /** Takes entries and the repairs of their blobs off their queues. */
-export function doneStep(
+function doneStep(
   draft: Draft,
   lane: number,
   ids: readonly string[],

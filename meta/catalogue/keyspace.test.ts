@@ -104,7 +104,10 @@ test('part keys sort by number', () => {
   const id = 'ab'.repeat(22);
   const numbers = [1, 2, 255, 256, 9999, 10_000];
   const rows = numbers.map((number) => partKey(id, number));
-  assert.deepEqual([...rows].sort(Buffer.compare).map(numberOfPart), numbers);
+  assert.deepEqual(
+    [...rows].sort((left, right) => Buffer.compare(left, right)).map(numberOfPart),
+    numbers,
+  );
   const { start, end } = partBounds(id, 255);
   const inside = rows.filter(
     (row) => Buffer.compare(start, row) <= 0 && Buffer.compare(row, end) < 0,

@@ -31,7 +31,7 @@ const QUEUE = 0x71;
 const USAGE = 0x55;
 
 /** An upload id is 48 bits of creation time and 128 random bits: 44 hex digits. */
-export const UPLOAD_ID_BYTES = 22;
+const UPLOAD_ID_BYTES = 22;
 const UPLOAD_ID_PATTERN = /^[0-9a-f]{44}$/;
 
 export interface Bounds {
@@ -338,7 +338,7 @@ export function queueLengthBounds(queue: QueueName): Bounds {
 /* ------------------------------------------------------------------ usage */
 
 const USAGE_KINDS = { bytes: 0x62, objects: 0x6f } as const;
-export type UsageKind = keyof typeof USAGE_KINDS;
+type UsageKind = keyof typeof USAGE_KINDS;
 
 export function usageKey(bucket: number, lane: number, kind: UsageKind): Buffer {
   const out = Buffer.allocUnsafe(8);

@@ -371,7 +371,10 @@ async function runUpload(w: World, model: Model, step: UploadCommand): Promise<v
       return;
     }
     case 'complete': {
-      const numbers = step.numbers === 'all' ? [...upload.parts.keys()].sort() : step.numbers;
+      const numbers =
+        step.numbers === 'all'
+          ? [...upload.parts.keys()].sort((left, right) => left - right)
+          : step.numbers;
       if (numbers.length === 0) return;
       const parts = numbers.map((number) => ({
         number,

@@ -61,7 +61,7 @@ export function checkLease(draft: Draft, writer: number): boolean {
 }
 
 /** What a new version is made of, before it has a name and a time. */
-export type NewVersion = Omit<ObjectRecord, 'version' | 'modifiedMs'>;
+type NewVersion = Omit<ObjectRecord, 'version' | 'modifiedMs'>;
 
 /**
  * Replaces what is under the key: the new row, the fate of the old version's data, the counters.
@@ -165,7 +165,7 @@ export function deleteObjectStep(
 
 /* ------------------------------------------------------------------ with a store */
 
-export interface ObjectsSettings {
+interface ObjectsSettings {
   store: KeyValueStore;
   buckets: Buckets;
   turns: Turns;

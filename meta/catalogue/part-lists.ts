@@ -31,7 +31,7 @@ export function insertPartList(draft: Draft, list: string, parts: readonly Numbe
 }
 
 /** The parts of a page as the protocol shows them; `offset`: where its first part begins. */
-export function partRefs(page: PartListPage, offset: number): PartRef[] {
+function partRefs(page: PartListPage, offset: number): PartRef[] {
   let next = offset;
   return page.parts.map((part) => {
     const ref: PartRef = { number: part.number, offset: next, size: part.size, etag: part.etag };

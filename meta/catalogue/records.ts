@@ -367,7 +367,7 @@ export const partPageCodec: Codec<PartListPage> = defineCodec({
   }),
 });
 
-export interface CompletedRow {
+interface CompletedRow {
   bucketId: number;
   key: string;
   result: CompletedUpload;
@@ -459,7 +459,7 @@ export const garbageCodec: Codec<Garbage> = defineCodec({
   },
 });
 
-export interface RepairRow {
+interface RepairRow {
   reason: 'missing' | 'corrupt';
   sinceMs: number;
 }
@@ -486,11 +486,4 @@ export function publicBucket(row: BucketRow): Bucket {
     region: row.region,
     createdMs: row.createdMs,
   };
-}
-
-/** Whether two references name the same bytes. */
-export function sameData(left: DataRef, right: DataRef): boolean {
-  if (left.kind === 'blob') return right.kind === 'blob' && left.blob === right.blob;
-  if (left.kind === 'parts') return right.kind === 'parts' && left.list === right.list;
-  return right.kind === 'none';
 }

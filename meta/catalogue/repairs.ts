@@ -24,11 +24,7 @@ export interface Repairs {
 }
 
 /** Bytes that are wrong are the stronger reason: the replica is there and must be replaced. */
-export function reportStep(
-  draft: Draft,
-  lane: number,
-  reports: readonly ReplicaReport[],
-): Answer<null> {
+function reportStep(draft: Draft, lane: number, reports: readonly ReplicaReport[]): Answer<null> {
   let read = true;
   for (const { blob, node, reason } of reports) {
     const blobRow = draft.row(blobKey(blob), rawCodec);

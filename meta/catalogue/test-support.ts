@@ -21,10 +21,10 @@ import {
 } from './records.ts';
 
 export const OWNER = 'ab'.repeat(32);
-export const BLOCK_SIZE = 1024 * 1024;
+const BLOCK_SIZE = 1024 * 1024;
 export const MIB = 1024 * 1024;
 
-export interface TestClock {
+interface TestClock {
   ms: number;
 }
 
@@ -124,7 +124,7 @@ export function interrupted(inner: KeyValueStore) {
   };
   return {
     store,
-    beforeNextCommit(run: () => Promise<unknown>) {
+    beforeNextCommit: (run: () => Promise<unknown>) => {
       before = run;
     },
   };
@@ -132,7 +132,7 @@ export function interrupted(inner: KeyValueStore) {
 
 let leaseStamps = 0;
 
-export async function openLease(store: KeyValueStore, writer: number): Promise<void> {
+async function openLease(store: KeyValueStore, writer: number): Promise<void> {
   const id = Buffer.alloc(16, 0xee);
   id.writeUInt32BE(leaseStamps++, 0);
   const set = [{ key: leaseKey(writer), value: Buffer.from([1]) }];
@@ -294,6 +294,10 @@ async function checkPartLists(
   for (const list of listRefs.keys()) assert.ok(headers.has(list), 'an object has its part list');
 }
 
+function byName([left]: [string, number], [right]: [string, number]): number {
+  return left < right ? -1 : 1;
+}
+
 async function checkBlobs(
   store: KeyValueStore,
   blobRefs: Map<string, number>,
@@ -304,8 +308,8 @@ async function checkBlobs(
     counted.set(row.key.toString('hex', 1), blobCodec.decode(row.value).refs);
   }
   assert.deepEqual(
-    [...counted].sort(),
-    [...blobRefs].sort(),
+    new Map([...counted].sort(byName)),
+    new Map([...blobRefs].sort(byName)),
     'every blob counts what refers to it',
   );
   const dead = garbage.flatMap((entry) => (entry.kind === 'blob' ? [entry.blob] : []));

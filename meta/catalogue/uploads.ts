@@ -52,7 +52,7 @@ export function publicUpload(
 
 /* ------------------------------------------------------------------ steps */
 
-export function createUploadStep(
+function createUploadStep(
   draft: Draft,
   scope: Scope,
   command: CreateUploadCommand,
@@ -161,7 +161,7 @@ export function abortUploadStep(
 
 /* ------------------------------------------------------------------ with a store */
 
-export interface UploadsSettings {
+interface UploadsSettings {
   store: KeyValueStore;
   buckets: Buckets;
   turns: Turns;
