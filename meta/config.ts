@@ -30,6 +30,12 @@ export const metaConfigSchema = z.strictObject({
     .min(100)
     .default(10_000)
     .describe('Milliseconds after which a commit that is not durable ends the process.'),
+  checkRows: z
+    .number()
+    .int()
+    .min(0)
+    .default(2_000_000)
+    .describe('How many rows to read, at most, at the start after an unclean stop.'),
   expectedNodes: z
     .number()
     .int()

@@ -85,7 +85,8 @@ async function openStore(
   const { mapSizeBytes, watchdogMs, freeFloorBytes: floorBytes } = config;
   if (folder.unclean) {
     log.warn({ folder: config.folder }, 'the store was not closed in order: checking it first');
-    const rows = await checkStoreInChild({ folder: folder.store, mapSizeBytes });
+    const rowsMax = config.checkRows;
+    const rows = await checkStoreInChild({ folder: folder.store, mapSizeBytes, rowsMax });
     log.info({ rows }, 'the store is sound');
   }
   let failed = false;
