@@ -60,9 +60,11 @@ const [file, ...args] = process.argv.slice(2);
 const child = spawn(useOwn ? process.execPath : RUNTIME, [join(root, file), ...args], {
   cwd: process.cwd(),
   stdio: 'inherit',
-  // Children must find the same Node by name.
   env: {
+    // Compiled code is kept between starts: a process is up in less than half the time.
+    NODE_COMPILE_CACHE: join(root, 'node_modules', '.cache', 'compiled'),
     ...process.env,
+    // Children must find the same Node by name.
     PATH: `${dirname(useOwn ? process.execPath : RUNTIME)}:${process.env.PATH}`,
   },
 });
