@@ -7,7 +7,7 @@ import type { Meta, NewObject, NodeRegistration, PutObjectCommand } from './prot
 export const SECRET = 'a secret of the test cluster';
 export const OWNER = 'ab'.repeat(32);
 
-export function registration(n: number): NodeRegistration {
+function registration(n: number): NodeRegistration {
   return {
     id: `node-${n}`,
     address: `127.0.0.1:${9000 + n}`,

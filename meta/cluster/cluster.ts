@@ -56,7 +56,7 @@ export interface ClusterSettings {
   groups: number;
 }
 
-export const CLUSTER_SETTINGS: ClusterSettings = {
+const CLUSTER_SETTINGS: ClusterSettings = {
   expectedNodes: 3,
   leaseTtlMs: 10_000,
   heartbeatMs: 1000,
@@ -64,7 +64,7 @@ export const CLUSTER_SETTINGS: ClusterSettings = {
   groups: PLACEMENT_GROUPS,
 };
 
-export type ClusterMethods = Pick<
+type ClusterMethods = Pick<
   Meta,
   'registerNode' | 'heartbeat' | 'openWriter' | 'renewWriter' | 'closeWriter'
 >;

@@ -17,7 +17,7 @@ export interface PlacedNode {
   weight: number;
 }
 
-export const NODES_MAX = 0xffff;
+const NODES_MAX = 0xffff;
 
 /**
  * The layout that follows `previous` when the nodes are `nodes`. Throws Failure `invalid` for fewer

@@ -23,7 +23,7 @@ import { z } from 'zod';
 import { Failure } from '../../base/failure.ts';
 
 /** Of everything in the folder. A newer one is refused, an older one would be migrated. */
-export const FOLDER_FORMAT = 1;
+const FOLDER_FORMAT = 1;
 
 const identitySchema = z.object({
   format: z.number().int(),

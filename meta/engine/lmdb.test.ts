@@ -89,12 +89,27 @@ describe('the LMDB engine', () => {
   it('loses nothing acknowledged and applies nothing by half when it is killed', async () => {
     for (let round = 0; round < 4; round++) await killAndCheck(`kill-${round}`, 60 + round * 90);
   });
+
+  it('ends its process at the first write that fails, with everything acknowledged in place', async () => {
+    // A limit on the size of files makes writes fail as a full or broken disk does.
+    const command = `ulimit -f 1500; exec "${process.execPath}" "${SCRIPT}" "${join(folder, 'eio')}"`;
+    const child = spawn('sh', ['-c', command], { stdio: ['ignore', 'pipe', 'ignore'] });
+    const ended = once(child, 'exit');
+    const acknowledged: number[] = [];
+    for await (const line of createInterface({ input: child.stdout })) {
+      acknowledged.push(Number(line));
+    }
+    assert.deepEqual(await ended, [null, 'SIGKILL']);
+    assert.ok(acknowledged.length > 100);
+    await checkPairs('eio', acknowledged);
+  });
 });
+
+const SCRIPT = new URL('./test-support-writer.ts', import.meta.url).pathname;
 
 /** The child commits pairs of rows and prints each number that was acknowledged. */
 async function killAndCheck(name: string, acksBeforeKill: number): Promise<void> {
-  const script = new URL('./test-support-writer.ts', import.meta.url).pathname;
-  const child = spawn(process.execPath, [script, join(folder, name)], {
+  const child = spawn(process.execPath, [SCRIPT, join(folder, name)], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const acknowledged: number[] = [];
@@ -103,6 +118,11 @@ async function killAndCheck(name: string, acksBeforeKill: number): Promise<void>
     if (acknowledged.length === acksBeforeKill) child.kill('SIGKILL');
   }
   assert.ok(acknowledged.length >= acksBeforeKill);
+  await checkPairs(name, acknowledged);
+}
+
+/** Everything acknowledged is there, and both rows of every pair or none. */
+async function checkPairs(name: string, acknowledged: readonly number[]): Promise<void> {
   const store = open(name);
   for (const number of acknowledged) {
     const found = await store.get([Buffer.from(`a${number}`), Buffer.from(`b${number}`)]);

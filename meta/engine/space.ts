@@ -32,7 +32,7 @@ export interface SpaceOptions {
 }
 
 /** 256 MiB, but at most 5 % of the filesystem. */
-export function defaultFloorBytes(capacityBytes: number): number {
+function defaultFloorBytes(capacityBytes: number): number {
   return Math.floor(Math.min(256 * MIB, capacityBytes / 20, GIB));
 }
 

@@ -48,7 +48,7 @@ export interface GarbageLimits {
   rewalkMs: number;
 }
 
-export const GARBAGE_LIMITS: GarbageLimits = {
+const GARBAGE_LIMITS: GarbageLimits = {
   entries: 10_000,
   blocksPerRound: 8000,
   stepsPerRound: 64,
