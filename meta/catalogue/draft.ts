@@ -24,6 +24,7 @@ export interface Row<T> {
 type Mark = 'read' | 'check' | 'set' | 'del';
 
 interface State {
+  readonly draft: Draft;
   readonly key: Buffer;
   readonly stamp: Stamp | null;
   value: unknown;
@@ -68,6 +69,7 @@ export class Draft {
       return undefined;
     }
     const state: State = {
+      draft: this,
       key,
       stamp: entry === null ? null : entry.stamp,
       value: entry === null ? null : codec.decode(entry.value),
@@ -139,8 +141,9 @@ export class Draft {
   }
 
   #stateOf(row: Row<unknown>): State {
-    const state = this.#rows.get(nameOf(row.key));
-    assert(state !== undefined, 'the row is of this draft');
+    // The row that a step holds is the state itself, seen through its narrower type.
+    const state = row as State;
+    assert(state.draft === this, 'the row is of this draft');
     return state;
   }
 }

@@ -20,6 +20,7 @@ import {
   completedKey,
   garbageIdOf,
   garbageKeyOf,
+  isTimedGarbage,
   justAfter,
   nameOfUpload,
   numberOfPart,
@@ -32,16 +33,8 @@ import {
   timedGarbage,
   uploadBounds,
 } from './keyspace.ts';
-import {
-  completedCodec,
-  type Garbage,
-  garbageCodec,
-  partCodec,
-  partListCodec,
-  partPageCodec,
-  repairCodec,
-  uploadCodec,
-} from './records.ts';
+import { type Garbage, garbageCodec, repairCodec } from './queue-records.ts';
+import { completedCodec, partCodec, partListCodec, partPageCodec, uploadCodec } from './records.ts';
 import { countQueue, enqueue, releaseBlob } from './references.ts';
 import { PENDING, type Runner, type Step } from './runner.ts';
 import { releasePart } from './uploads.ts';
@@ -61,7 +54,7 @@ export interface GarbageQueue {
   expand(entry: GarbageEntry): Promise<boolean>;
   /** Takes entries off the queue; ids that are not there are no error. */
   done(ids: readonly string[]): Promise<void>;
-  /** Entries on the queue, those that are not due yet included. */
+  /** Entries to be worked on; kept answers, which only wait for their time, are not counted. */
   depth(): Promise<number>;
 }
 
@@ -91,11 +84,12 @@ export async function queueLength(store: KeyValueStore, queue: QueueName): Promi
 
 /** Takes an entry off the queue, if it is still there. */
 function leaveQueue(draft: Draft, lane: number, id: string): boolean {
-  const row = draft.row(garbageKeyOf(id), garbageCodec);
+  const key = garbageKeyOf(id);
+  const row = draft.row(key, garbageCodec);
   if (row === undefined) return false;
   if (row.value === null) return true;
   draft.remove(row);
-  countQueue(draft, { lane }, 'garbage', -1);
+  if (!isTimedGarbage(key)) countQueue(draft, { lane }, 'garbage', -1);
   return true;
 }
 

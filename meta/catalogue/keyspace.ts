@@ -286,6 +286,11 @@ export function garbageKey(id: Buffer, timed: boolean): Buffer {
   return out;
 }
 
+/** Whether the entry waits for a time. */
+export function isTimedGarbage(row: Buffer): boolean {
+  return row[1] === TIMED;
+}
+
 /** The name of an entry outside: hex of its key without the kind byte. */
 export function garbageIdOf(row: Buffer): string {
   return row.toString('hex', 1);

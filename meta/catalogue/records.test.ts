@@ -6,16 +6,15 @@ import { makeBlobId } from '../../base/ids.ts';
 import { CHECKSUM_ALGORITHMS } from '../../base/object-checksum.ts';
 import type { ObjectRecord } from '../protocol.ts';
 import type { Codec } from './codec.ts';
+import { garbageCodec, repairCodec } from './queue-records.ts';
 import {
   blobCodec,
   bucketCodec,
   completedCodec,
-  garbageCodec,
   objectCodec,
   partCodec,
   partListCodec,
   partPageCodec,
-  repairCodec,
   uploadCodec,
 } from './records.ts';
 

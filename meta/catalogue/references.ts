@@ -15,23 +15,20 @@ import {
   queueLengthKey,
   repairKey,
 } from './keyspace.ts';
-import {
-  blobCodec,
-  type BlobRow,
-  type Garbage,
-  garbageCodec,
-  partListCodec,
-  repairCodec,
-} from './records.ts';
+import { type Garbage, garbageCodec, repairCodec } from './queue-records.ts';
+import { blobCodec, type BlobRow, partListCodec } from './records.ts';
 import type { Scope } from './usage.ts';
 
 type Lane = Pick<Scope, 'lane'>;
 
-/** Puts an entry on the garbage queue; `dueMs`: not before that time. */
+/**
+ * Puts an entry on the garbage queue. With `dueMs` it is not due before that time, and not counted:
+ * the length of the queue tells what there is to do.
+ */
 export function enqueue(draft: Draft, { lane }: Lane, garbage: Garbage, dueMs?: number): void {
   const id = draft.ids.stamp(dueMs ?? draft.nowMs);
   draft.insert(garbageKey(id, dueMs !== undefined), garbageCodec, garbage);
-  countQueue(draft, { lane }, 'garbage', 1);
+  if (dueMs === undefined) countQueue(draft, { lane }, 'garbage', 1);
 }
 
 export function countQueue(draft: Draft, { lane }: Lane, queue: QueueName, delta: number): void {

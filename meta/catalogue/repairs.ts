@@ -10,7 +10,7 @@ import type { Answer, ReplicaReport } from '../protocol.ts';
 import { rawCodec, type Draft } from './draft.ts';
 import { queueLength } from './garbage.ts';
 import { blobKey, repairKey } from './keyspace.ts';
-import { repairCodec } from './records.ts';
+import { repairCodec } from './queue-records.ts';
 import { countQueue } from './references.ts';
 import { PENDING, type Runner } from './runner.ts';
 

@@ -306,7 +306,7 @@ const cases: {
       'object',
     ],
     del: ['upload'],
-    add: ['garbage 3'],
+    add: ['garbage 2'],
   },
 ];
 

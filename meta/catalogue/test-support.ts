@@ -6,14 +6,22 @@ import { type BlobId, makeBlobId } from '../../base/ids.ts';
 import { leaseKey } from '../cluster/rows.ts';
 import type { Entry, KeyValueStore } from '../engine/kv.ts';
 import { createMemoryStore } from '../engine/memory.ts';
-import type { Answer, BlobRef, NewObject, PutPartCommand, Refusal } from '../protocol.ts';
+import type {
+  Answer,
+  BlobRef,
+  CompleteUploadCommand,
+  NewObject,
+  PutPartCommand,
+  Refusal,
+  Upload,
+} from '../protocol.ts';
 import { type Catalogue, createCatalogue } from './catalogue.ts';
 import { isUsed } from './complete.ts';
 import { bucketNameOf, nameOfUpload, numberOfPart, usageKindOf } from './keyspace.ts';
+import { garbageCodec } from './queue-records.ts';
 import {
   blobCodec,
   bucketCodec,
-  garbageCodec,
   objectCodec,
   partCodec,
   partListCodec,
@@ -184,6 +192,41 @@ export function freshPart(
   };
 }
 
+/** A world with the bucket `b`. */
+export async function worldWithBucket(): Promise<World> {
+  const made = await createWorld();
+  value(await made.catalogue.createBucket({ name: 'b', owner: OWNER, region: 'r' }));
+  return made;
+}
+
+/** Starts an upload in the bucket `b`. */
+export async function startUpload(
+  { catalogue }: World,
+  key = 'k',
+  checksum?: Upload['checksum'],
+): Promise<Upload> {
+  const command = {
+    bucket: 'b',
+    key,
+    owner: OWNER,
+    system: { contentType: 'x/y' },
+    user: { a: 'b' },
+  };
+  return value(
+    await catalogue.createUpload(checksum === undefined ? command : { ...command, checksum }),
+  );
+}
+
+export function complete(
+  catalogue: Catalogue,
+  upload: Upload,
+  parts: CompleteUploadCommand['parts'],
+  changes: Partial<CompleteUploadCommand> = {},
+) {
+  const { bucket, key, uploadId } = upload;
+  return catalogue.completeUpload({ bucket, key, uploadId, parts, ...changes });
+}
+
 /** Works the garbage queue off, as the job does, until nothing is due. */
 export async function drainGarbage(catalogue: Catalogue): Promise<BlobId[]> {
   const removed: BlobId[] = [];
@@ -260,7 +303,7 @@ export async function checkInvariants(store: KeyValueStore): Promise<void> {
   }
   await checkPartLists(store, listRefs, blobRefs, garbage);
   await checkBlobs(store, blobRefs, garbage);
-  await checkCounters(store, usage, garbage.length);
+  await checkCounters(store, usage, (await rowsOf(store, 'qg')).length);
   const answers = (await rowsOf(store, 'c')).map((row) => row.key.toString('hex', 1));
   const kept = garbage.flatMap((entry) => (entry.kind === 'completed' ? [entry.uploadId] : []));
   assert.deepEqual(answers, kept.sort(), 'every kept answer is forgotten some day');
