@@ -189,7 +189,10 @@ export interface FoundObject {
 
 export interface ReadPartsQuery {
   list: string;
-  /** The page holding this part number, this object offset, or the page after this part number. */
+  /**
+   * The page holding this part number, this object offset, or the first part after this number;
+   * pages are stored whole, so it may begin before that.
+   */
   from: { part: number } | { offset: number } | { after: number };
 }
 
@@ -395,6 +398,11 @@ export interface ClusterView {
   revision: number;
   /** Undefined until enough nodes have registered. */
   layout: Layout | undefined;
+  /**
+   * Older layouts whose data has not all been moved yet, newest first; empty at rest. Writes go by
+   * `layout` alone; a read that does not find a block where `layout` says looks where these say.
+   */
+  previous: Layout[];
   nodes: NodeView[];
 }
 

@@ -86,6 +86,16 @@ export interface ListedBlock {
   checksum: bigint;
 }
 
+export interface VerifiedPage {
+  /** Blocks and content bytes that were read, good and bad. */
+  blocks: number;
+  bytes: number;
+  /** Stored, but not matching their checksum. */
+  corrupt: BlockKey[];
+  /** The last key read; undefined when the group has been read to its end. */
+  next: BlockKey | undefined;
+}
+
 export interface NodeStats {
   /** Blocks stored. */
   blocks: number;
@@ -134,6 +144,14 @@ export interface StorageNode {
     query: { group: number; after?: BlockKey | undefined; limit: number },
     options?: CallOptions,
   ): Promise<ListedBlock[]>;
+  /**
+   * Reads and verifies blocks of one placement group from after `after`, at most about `bytesMax` of
+   * them, without sending any. For scrubbing: what is read counts as cold and low in priority.
+   */
+  verify(
+    query: { group: number; after?: BlockKey | undefined; bytesMax: number },
+    options?: CallOptions,
+  ): Promise<VerifiedPage>;
   stats(options?: CallOptions): Promise<NodeStats>;
   health(options?: CallOptions): Promise<NodeHealth>;
 }

@@ -65,9 +65,14 @@ const WALLS: readonly [prefix: string, allowed: readonly string[]][] = [
   ['gateway/s3/', ['base/', 'meta/protocol.ts', 'gateway/object/engine.ts']],
   [
     'cli/',
-    ['base/', 'protocol.ts', 'client.ts', 'main.ts', 'config.ts'].flatMap((file) =>
-      file === 'base/' ? [file] : ['storage-node', 'meta', 'gateway'].map((r) => `${r}/${file}`),
-    ),
+    [
+      'base/',
+      'meta/admin-protocol.ts',
+      'meta/admin-client.ts',
+      ...['protocol.ts', 'client.ts', 'main.ts', 'config.ts'].flatMap((file) =>
+        ['storage-node', 'meta', 'gateway'].map((room) => `${room}/${file}`),
+      ),
+    ],
   ],
   ['test/', ['']],
 ];
