@@ -98,7 +98,8 @@ async function partsOf(
     const page = await meta.readParts({ list, from: { after } });
     const last = page.at(-1);
     if (last === undefined) break;
-    parts.push(...page);
+    // A page is stored as a whole: it may begin before the part that is asked for.
+    for (const part of page) if (part.number > after) parts.push(part);
     after = last.number;
   }
   if (parts.length === 0 && input.marker === 0) {
