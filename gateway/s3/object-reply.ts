@@ -1,6 +1,6 @@
 /** What GetObject and HeadObject have in common: which bytes are meant, and the reply's headers. */
 import type { ChecksumType, ObjectChecksum } from '../../base/object-checksum.ts';
-import { type ObjectRecord, PART_NUMBER_MAX, type PartRef } from '../../meta/protocol.ts';
+import type { ObjectRecord, PartRef } from '../../meta/protocol.ts';
 import type { ByteRange } from '../object/engine.ts';
 import { S3Error } from './errors.ts';
 import { matchesEtag, quoteEtag } from './etag.ts';

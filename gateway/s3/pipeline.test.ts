@@ -323,7 +323,7 @@ test('failures become the answers that S3 clients understand, and the log alone 
     const reply = await pipelineOf(world)(sign({ path: '/photos', query: [['location', '']] }));
     assert.equal(`${reply.status} ${codeIn(reply)}`, expected);
     assert.equal(reply.headers['Retry-After'], retry);
-    assert.doesNotMatch(String(reply.body), /node-2/);
+    assert.doesNotMatch(textOf(reply), /node-2/);
   }
   assert.equal(logged.length, 7);
   const broken = { getBucket: () => Promise.reject(new TypeError('secret state')) };
@@ -331,7 +331,7 @@ test('failures become the answers that S3 clients understand, and the log alone 
     sign({ path: '/photos', query: [['location', '']] }),
   );
   assert.equal(codeIn(reply), 'InternalError');
-  assert.doesNotMatch(String(reply.body), /secret/);
+  assert.doesNotMatch(textOf(reply), /secret/);
 });
 
 test('the reserved path is answered by its own handler and never by a bucket', async () => {
@@ -360,5 +360,10 @@ test('a request is recorded once, when its reply has been sent', async () => {
   assert.equal(record?.status, 404);
   assert.equal(record?.bucket, 'photos');
   assert.equal(record?.accessKey, EXAMPLE.accessKey);
-  assert.equal(record?.sentBytes, Buffer.byteLength(String(reply.body)));
+  assert.equal(record?.sentBytes, Buffer.byteLength(textOf(reply)));
 });
+
+function textOf({ body }: RawReply): string {
+  assert.equal(typeof body, 'string');
+  return typeof body === 'string' ? body : '';
+}

@@ -31,11 +31,23 @@ test(`kill -9 of every process in turn, ${CYCLES} times, loses nothing (seed ${S
       seed: SEED,
     });
     let running = true;
+    let rounds = 0;
     const failures: unknown[] = [];
-    const load = Array.from({ length: WORKERS }, async (_, worker) => {
-      for (let round = 0; running; round++) await ledger.step(worker, round);
-    });
-    for (const one of load) one.catch((error: unknown) => failures.push(error));
+    const startLoad = (): Promise<unknown> =>
+      Promise.all(
+        Array.from({ length: WORKERS }, async (_, worker) => {
+          while (running) await ledger.step(worker, rounds++);
+        }),
+      ).catch((error: unknown) => failures.push(error));
+    let load = startLoad();
+    /** Stops the load, reads every key back, and goes on. */
+    const verify = async (): Promise<void> => {
+      running = false;
+      await load;
+      assert.deepEqual(failures, []);
+      assert.deepEqual(await ledger.verify(), []);
+      running = true;
+    };
 
     const killed: Record<string, number> = {};
     for (let cycle = 0; cycle < CYCLES && failures.length === 0; cycle++) {
@@ -52,24 +64,11 @@ test(`kill -9 of every process in turn, ${CYCLES} times, loses nothing (seed ${S
         `${victim.name} to come back after kill -9`,
       );
       if (cycle % VERIFY_EVERY === VERIFY_EVERY - 1) {
-        running = false;
-        await Promise.allSettled(load);
-        assert.deepEqual(await ledger.verify(), []);
-        running = true;
-        load.splice(
-          0,
-          load.length,
-          ...Array.from({ length: WORKERS }, async (_, worker) => {
-            for (let round = cycle * 10_000; running; round++) await ledger.step(worker, round);
-          }),
-        );
-        for (const one of load) one.catch((error: unknown) => failures.push(error));
+        await verify();
+        load = startLoad();
       }
     }
-    running = false;
-    await Promise.allSettled(load);
-    assert.deepEqual(failures, []);
-    assert.deepEqual(await ledger.verify(), []);
+    await verify();
     const { acknowledged, unknown, verified } = ledger.counts;
     context.diagnostic(
       `${CYCLES} kills (${JSON.stringify(killed)}), ${acknowledged} acknowledged writes, ${unknown} without an answer, ${verified} reads checked, 0 lost`,
