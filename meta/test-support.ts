@@ -52,6 +52,7 @@ export function deletingNode(deleted: Set<string>): StorageNode {
     has: refuse,
     restore: refuse,
     list: refuse,
+    verify: refuse,
     stats: refuse,
     health: refuse,
     async delete(keys) {

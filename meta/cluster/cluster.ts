@@ -194,7 +194,13 @@ class StoredCluster<Waiting> implements Cluster<Waiting> {
     const { revision } = this.nodes;
     if (this.#view?.revision !== revision) {
       const nodes = this.nodes.views();
-      this.#view = { clusterId: this.clusterId, revision, layout: this.#layout, nodes };
+      this.#view = {
+        clusterId: this.clusterId,
+        revision,
+        layout: this.#layout,
+        previous: [],
+        nodes,
+      };
     }
     return this.#view;
   }

@@ -57,6 +57,7 @@ function world(nodes = 3, limits: Partial<GarbageLimits> = {}) {
       has: refuse,
       restore: refuse,
       list: refuse,
+      verify: refuse,
       stats: refuse,
       health: refuse,
       async delete(keys) {

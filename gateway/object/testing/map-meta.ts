@@ -203,6 +203,7 @@ export function viewOf(
       nodes: zoned.map((node) => ({ ...node, weight: 1 })),
       assignment,
     },
+    previous: [],
     nodes: zoned.map((node) => ({
       ...node,
       address: `${node.id}:1`,

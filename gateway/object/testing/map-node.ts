@@ -114,6 +114,10 @@ export class MapNode implements StorageNode {
     return Promise.reject(new Failure('internal', 'not part of this test'));
   }
 
+  verify(): Promise<never> {
+    return Promise.reject(new Failure('internal', 'not part of this test'));
+  }
+
   async stats(options?: CallOptions): Promise<NodeStats> {
     await this.#face(options, false);
     return this.#stats();
