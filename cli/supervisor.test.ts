@@ -78,6 +78,8 @@ test('a process that dies is started again with the addresses of its last life',
   assert.deepEqual(supervisor.processes(), []);
   pending.shift()?.run();
   assert.deepEqual(node.lives[1]?.previous, { address: 'here' });
+  assert.deepEqual(supervisor.processes(), [], 'not ready yet');
+  node.lives[1]?.events.ready({ address: 'here' });
   assert.deepEqual(supervisor.processes(), [{ role: 'node', name: 'node-1', pid: 2 }]);
 });
 
@@ -103,6 +105,7 @@ test('one process dying leaves the others alone', async () => {
   const [a, b] = [fakeProcess('node-1'), fakeProcess('node-2')];
   void supervisor.run(a.spec);
   void supervisor.run(b.spec);
+  b.lives[0]?.events.ready({});
   a.lives[0]?.events.exited(crash);
   assert.equal(b.lives[0]?.stopped, false);
   assert.deepEqual(supervisor.processes(), [{ role: 'node', name: 'node-2', pid: 1 }]);

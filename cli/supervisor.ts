@@ -40,6 +40,7 @@ export interface RunningProcess {
 export interface Supervisor {
   /** Starts one process and resolves with its first ready message; rejects when it cannot start. */
   run(spec: ProcessSpec): Promise<ReadyMessage>;
+  /** The processes that have said they are ready and have not ended since. */
   processes(): RunningProcess[];
   /** Stops the processes of one role, waits for them, kills what outlives the bound. */
   stop(role: Role, boundMs: number): Promise<void>;
@@ -64,6 +65,8 @@ interface Child {
   handle: ProcessHandle | undefined;
   ready: ReadyMessage | undefined;
   everReady: boolean;
+  /** In its present life. */
+  isReady: boolean;
   startedAt: number;
   pauseMs: number;
   restart: Timer | undefined;
@@ -83,12 +86,14 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
         ready(message) {
           child.ready = message;
           child.everReady = true;
+          child.isReady = true;
           log.info({ process: name, pid: child.handle?.pid }, 'process is ready');
           options.changed();
           settled.ready();
         },
         exited(outcome) {
           child.handle = undefined;
+          child.isReady = false;
           options.changed();
           if (child.stopping) {
             for (const done of child.gone.splice(0)) done();
@@ -107,7 +112,6 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       },
       child.ready,
     );
-    options.changed();
   };
 
   return {
@@ -117,6 +121,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
         handle: undefined,
         ready: undefined,
         everReady: false,
+        isReady: false,
         startedAt: 0,
         pauseMs: 0,
         restart: undefined,
@@ -129,8 +134,10 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       });
     },
     processes: () =>
-      children.flatMap(({ spec, handle }) =>
-        handle === undefined ? [] : [{ role: spec.role, name: spec.name, pid: handle.pid }],
+      children.flatMap(({ spec, handle, isReady }) =>
+        handle === undefined || !isReady
+          ? []
+          : [{ role: spec.role, name: spec.name, pid: handle.pid }],
       ),
     async stop(role, boundMs) {
       const mine = children.filter((child) => child.spec.role === role);
