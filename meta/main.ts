@@ -8,25 +8,16 @@ import type { Log } from '../base/log.ts';
 import type { Address } from '../base/rpc/rpc.ts';
 import { createRpcServer } from '../base/rpc/server.ts';
 import type { StorageNode } from '../storage-node/protocol.ts';
-import { createCatalogue } from './catalogue/catalogue.ts';
-import { type Cluster, openCluster } from './cluster/cluster.ts';
+import { assembleMeta } from './assemble.ts';
 import { type MetaConfig, type MetaConfigInput, metaConfigSchema } from './config.ts';
 import { checkStoreInChild } from './engine/check.ts';
 import { type MetaFolder, openMetaFolder } from './engine/folder.ts';
 import type { KeyValueStore } from './engine/kv.ts';
 import { openLmdbStore } from './engine/lmdb.ts';
-import { GarbageJob, type GarbageStats, type ReadableEntry } from './jobs/garbage.ts';
-import { startLoop } from './jobs/loop.ts';
-import { NodeDirectory } from './jobs/node-directory.ts';
+import type { GarbageStats } from './jobs/garbage.ts';
 import type { Meta, NodeView } from './protocol.ts';
 import { createMetaHandler } from './server.ts';
-import { createMetaService } from './service.ts';
 import { META_RPC_LIMITS } from './wire.ts';
-
-/** How often silent nodes and leases are looked for. */
-const SWEEP_MS = 500;
-/** Pause of the garbage job while there is much to do. */
-const GARBAGE_BUSY_MS = 20;
 
 export interface MetaSurroundings {
   effects: Effects;
@@ -118,13 +109,18 @@ async function run(
   opened: OpenedStore,
 ): Promise<RunningMeta> {
   const { store } = opened;
-  const { effects, log, secret } = surroundings;
-  const { expectedNodes, leaseTtlMs, heartbeatMs, nodeDownMs } = config;
-  const settings = { expectedNodes, leaseTtlMs, heartbeatMs, nodeDownMs };
-  const cluster = await openCluster<ReadableEntry>({ store, effects, log, settings });
+  const { effects, log, secret, connectNode } = surroundings;
+  const { expectedNodes, leaseTtlMs, heartbeatMs, nodeDownMs, garbagePauseMs } = config;
+  const assembled = await assembleMeta({
+    store,
+    effects,
+    log,
+    connectNode,
+    cluster: { expectedNodes, leaseTtlMs, heartbeatMs, nodeDownMs },
+    garbagePauseMs,
+  });
+  const { meta, cluster, garbage } = assembled;
   folder.belongsTo(cluster.clusterId);
-  const catalogue = createCatalogue({ store, effects });
-  const meta = createMetaService({ catalogue, cluster });
   const server =
     config.listen === undefined
       ? undefined
@@ -136,61 +132,21 @@ async function run(
           log,
         });
   const address = config.listen === undefined ? undefined : await server?.listen(config.listen);
-  const jobs = startJobs(config, surroundings, cluster, catalogue.garbage);
+  assembled.startJobs();
   const { clusterId, boot } = cluster;
   log.info({ address, folder: config.folder, clusterId, boot }, 'serving metadata');
   let stopping: Promise<void> | undefined;
   return {
     address,
     meta,
-    stats: () => ({ garbage: jobs.garbage.stats(), writers: cluster.leases.count }),
+    stats: () => ({ garbage: garbage.stats(), writers: cluster.leases.count }),
     stop() {
       stopping ??= (async () => {
         await server?.close({ graceMs: config.drainMs });
-        await jobs.stop();
+        await assembled.stop();
         folder.release({ clean: await opened.close() });
       })();
       return stopping;
-    },
-  };
-}
-
-function startJobs(
-  config: MetaConfig,
-  { effects, log, connectNode }: MetaSurroundings,
-  cluster: Cluster<ReadableEntry>,
-  queue: ConstructorParameters<typeof GarbageJob>[0]['queue'],
-): { garbage: GarbageJob; stop(): Promise<void> } {
-  const directory = new NodeDirectory(() => cluster.view(), connectNode);
-  const garbage = new GarbageJob({
-    queue,
-    leases: cluster.leases,
-    reclamation: cluster.reclamation,
-    layout: () => cluster.layout,
-    node: (id) => directory.node(id),
-    clock: effects.clock,
-    log,
-  });
-  const sweeping = startLoop({
-    name: 'sweep',
-    pauseMs: SWEEP_MS,
-    effects,
-    log,
-    round: () => cluster.sweep(),
-  });
-  const collecting = startLoop({
-    name: 'garbage',
-    pauseMs: config.garbagePauseMs,
-    busyMs: GARBAGE_BUSY_MS,
-    effects,
-    log,
-    round: () => garbage.round(),
-  });
-  return {
-    garbage,
-    async stop() {
-      await Promise.all([sweeping.stop(), collecting.stop()]);
-      await directory.close();
     },
   };
 }

@@ -1,0 +1,85 @@
+/**
+ * The metadata service over an open store: catalogue, cluster and background jobs, joined. No folder,
+ * no disk, no sockets: `main.ts` adds those, and the simulation runs exactly this.
+ */
+import type { Effects } from '../base/clock.ts';
+import type { Log } from '../base/log.ts';
+import type { StorageNode } from '../storage-node/protocol.ts';
+import { type Catalogue, createCatalogue } from './catalogue/catalogue.ts';
+import { type Cluster, type ClusterSettings, openCluster } from './cluster/cluster.ts';
+import type { KeyValueStore } from './engine/kv.ts';
+import { GarbageJob, type ReadableEntry } from './jobs/garbage.ts';
+import { startLoop } from './jobs/loop.ts';
+import { NodeDirectory } from './jobs/node-directory.ts';
+import type { Meta, NodeView } from './protocol.ts';
+import { createMetaService } from './service.ts';
+
+/** How often silent nodes and leases are looked for. */
+const SWEEP_MS = 500;
+/** Pause of the garbage job while there is much to do. */
+const GARBAGE_BUSY_MS = 20;
+
+export interface AssembleOptions {
+  store: KeyValueStore;
+  effects: Effects;
+  log: Log;
+  /** A connection to a storage node, which the service closes when it has `close`. */
+  connectNode: (node: NodeView) => StorageNode & { close?: () => Promise<void> };
+  cluster: Partial<ClusterSettings>;
+  /** Pause between two rounds of the garbage job when there is little to do. */
+  garbagePauseMs: number;
+}
+
+export interface AssembledMeta {
+  readonly meta: Meta;
+  readonly cluster: Cluster<ReadableEntry>;
+  readonly catalogue: Catalogue;
+  readonly garbage: GarbageJob;
+  /** Begins the background jobs; once. */
+  startJobs(): void;
+  /** Ends the jobs and closes the connections to the nodes. The store stays open. */
+  stop(): Promise<void>;
+}
+
+/** Counts a start of the service in the store. Throws what `openCluster` throws. */
+export async function assembleMeta(options: AssembleOptions): Promise<AssembledMeta> {
+  const { store, effects, log } = options;
+  const cluster = await openCluster<ReadableEntry>({
+    store,
+    effects,
+    log,
+    settings: options.cluster,
+  });
+  const catalogue = createCatalogue({ store, effects });
+  const directory = new NodeDirectory(() => cluster.view(), options.connectNode);
+  const garbage = new GarbageJob({
+    queue: catalogue.garbage,
+    leases: cluster.leases,
+    reclamation: cluster.reclamation,
+    layout: () => cluster.layout,
+    node: (id) => directory.node(id),
+    clock: effects.clock,
+    log,
+  });
+  const loops: { stop(): Promise<void> }[] = [];
+  return {
+    meta: createMetaService({ catalogue, cluster }),
+    cluster,
+    catalogue,
+    garbage,
+    startJobs() {
+      const sweep = { name: 'sweep', pauseMs: SWEEP_MS, round: () => cluster.sweep() };
+      const collect = {
+        name: 'garbage',
+        pauseMs: options.garbagePauseMs,
+        busyMs: GARBAGE_BUSY_MS,
+        round: () => garbage.round(),
+      };
+      for (const loop of [sweep, collect]) loops.push(startLoop({ ...loop, effects, log }));
+    },
+    async stop() {
+      await Promise.all(loops.map((loop) => loop.stop()));
+      await directory.close();
+    },
+  };
+}
