@@ -7,9 +7,11 @@ import {
   decodeFound,
   decodeHealth,
   decodeStats,
+  decodeVerified,
   encodeGet,
   encodeKeys,
   encodeList,
+  encodeVerify,
   METHODS,
 } from './wire.ts';
 
@@ -51,6 +53,10 @@ export function createStorageNodeClient(channel: RpcChannel): StorageNode {
     async list({ group, after, limit }, options) {
       const message = { meta: encodeList(group, limit, after) };
       return decodeEntries((await channel.call(numbers.list, message, options)).payload);
+    },
+    async verify({ group, after, bytesMax }, options) {
+      const message = { meta: encodeVerify(group, bytesMax, after) };
+      return decodeVerified(await channel.call(numbers.verify, message, options));
     },
     async stats(options) {
       return decodeStats((await channel.call(numbers.stats, { meta: undefined }, options)).meta);

@@ -53,6 +53,8 @@ for (const length of LENGTHS) {
     const { store } = await damaged(context, length, (one) => flip(one, length, -7));
     await assert.rejects(store.get(key), kind('corrupt'));
     await assert.rejects(store.get(key, { start: 0, end: 1 }), kind('corrupt'));
+    const page = await store.verify({ group: 7, bytesMax: 1_000_000 });
+    assert.deepEqual(page, { blocks: 2, bytes: 2 * length, corrupt: [key], next: undefined });
     const right = contentOf(bytesOf(length, 1));
     await store.restore(key, right);
     assert.deepEqual((await store.get(key)).bytes, right.bytes);
@@ -82,6 +84,8 @@ for (const length of LENGTHS) {
         await blocks.put(key, row);
       });
       await assert.rejects(store.get(key), kind('corrupt'), `byte ${at}`);
+      const page = await store.verify({ group: 7, bytesMax: 1_000_000 });
+      assert.deepEqual(page.corrupt, [key], `byte ${at}`);
       await store.restore(key, contentOf(bytesOf(length, 1)));
       assert.deepEqual((await store.get(key)).bytes, bytesOf(length, 1), `byte ${at}`);
       await store.close();

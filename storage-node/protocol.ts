@@ -15,6 +15,8 @@ export const BLOCK_SIZE_BYTES_MIN = 4 * 1024;
 export const KEYS_PER_CALL_MAX = 1000;
 /** Entries per `list` page. */
 export const LIST_PAGE_MAX = 1000;
+/** Most bytes that one `verify` call may be asked to read. */
+export const VERIFY_BYTES_MAX = 64 * 1024 * 1024;
 
 /** An encoded block key: PG (u16) ‖ blob id (16 bytes) ‖ index (u32), big endian. */
 export const BLOCK_KEY_BYTES = 2 + BLOB_ID_BYTES + 4;
@@ -146,7 +148,8 @@ export interface StorageNode {
   ): Promise<ListedBlock[]>;
   /**
    * Reads and verifies blocks of one placement group from after `after`, at most about `bytesMax` of
-   * them, without sending any. For scrubbing: what is read counts as cold and low in priority.
+   * them, and at most LIST_PAGE_MAX blocks, without sending any. For scrubbing: what is read counts
+   * as cold and low in priority. Failure `invalid`: `bytesMax` is not 1 … VERIFY_BYTES_MAX.
    */
   verify(
     query: { group: number; after?: BlockKey | undefined; bytesMax: number },

@@ -9,9 +9,11 @@ import {
   decodeKey,
   decodeKeys,
   decodeList,
+  decodeVerify,
   encodeEntries,
   encodeFlags,
   encodeFound,
+  encodeVerified,
   METHODS,
 } from './wire.ts';
 
@@ -48,6 +50,9 @@ export function createStorageNodeHandler(store: BlockStore, health: () => NodeHe
         meta: undefined,
         payload: encodeEntries(await store.list(decodeList(request.meta))),
       };
+    },
+    async verify(request) {
+      return encodeVerified(await store.verify(decodeVerify(request.meta)));
     },
     stats: async () => ({ meta: store.stats() }),
     health: async () => ({ meta: health() }),

@@ -53,6 +53,16 @@ export function createStorageNode(options: ServiceOptions): StorageNode {
           checksum,
         }));
       }, callOptions),
+    verify: ({ group, after, bytesMax }, callOptions) =>
+      call(async () => {
+        const from = after === undefined ? undefined : encodeBlockKey(after);
+        const page = await store.verify({ group, after: from, bytesMax });
+        return {
+          ...page,
+          corrupt: page.corrupt.map(decodeBlockKey),
+          next: page.next === undefined ? undefined : decodeBlockKey(page.next),
+        };
+      }, callOptions),
     stats: (callOptions) => call(() => store.stats(), callOptions),
     health: (callOptions) => call(health, callOptions),
   };

@@ -8,7 +8,13 @@ import { createRpcChannel } from '../base/rpc/client.ts';
 import { createRpcServer } from '../base/rpc/server.ts';
 import { INLINE_BYTES_MAX } from './block-format.ts';
 import { createStorageNodeClient, STORAGE_NODE_RPC_LIMITS } from './client.ts';
-import { BLOCK_BYTES_MAX, checksumOf, type StorageNode } from './protocol.ts';
+import {
+  BLOCK_BYTES_MAX,
+  type BlockKey,
+  checksumOf,
+  type StorageNode,
+  VERIFY_BYTES_MAX,
+} from './protocol.ts';
 import { createStorageNodeHandler } from './server.ts';
 import { createStorageNode, healthOf } from './service.ts';
 import type { BlockStore } from './store.ts';
@@ -196,6 +202,35 @@ for (const [name, open] of Object.entries(implementations)) {
       await assert.rejects(node.list({ group: 7, limit: 1001 }), kind('invalid'));
       const foreign = { group: 7, after: keyOf(1, 8), limit: 10 };
       await assert.rejects(node.list(foreign), kind('invalid'));
+    });
+
+    test('verifies one placement group, page by page, and counts what it reads', async (context) => {
+      const node = await open(context);
+      const lengths = [1, 4096, INLINE_BYTES_MAX + 1, 100_000, 7, 100_000, 5000, 9, 100_000];
+      for (const [index, length] of lengths.entries()) {
+        await node.put(keyOf(index, 12), contentOf(bytesOf(length, index)));
+      }
+      await node.put(keyOf(99, 13), contentOf(bytesOf(10, 1)));
+      const read = { blocks: 0, bytes: 0 };
+      let after: BlockKey | undefined;
+      let pages = 0;
+      do {
+        const page = await node.verify({ group: 12, after, bytesMax: 50_000 });
+        assert.deepEqual(page.corrupt, []);
+        read.blocks += page.blocks;
+        read.bytes += page.bytes;
+        after = page.next;
+        pages += 1;
+      } while (after !== undefined);
+      const bytes = lengths.reduce((sum, length) => sum + length, 0);
+      assert.deepEqual(read, { blocks: lengths.length, bytes });
+      assert.ok(pages > 1, String(pages));
+      assert.equal((await node.verify({ group: 14, bytesMax: 1 })).blocks, 0);
+      for (const bytesMax of [0, VERIFY_BYTES_MAX + 1]) {
+        await assert.rejects(node.verify({ group: 12, bytesMax }), kind('invalid'));
+      }
+      const wrong = node.verify({ group: 12, after: keyOf(1, 13), bytesMax: 1 });
+      await assert.rejects(wrong, kind('invalid'));
     });
 
     test('tells its health', async (context) => {

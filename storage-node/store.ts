@@ -26,6 +26,7 @@ import {
   LIST_PAGE_MAX,
   type NodeStats,
   type ReadBlock,
+  VERIFY_BYTES_MAX,
 } from './protocol.ts';
 import { type DiskSpace, Space } from './space.ts';
 import { WarmBlocks } from './warm-blocks.ts';
@@ -37,6 +38,14 @@ export interface StoredBlock {
   checksum: bigint;
 }
 
+/** `VerifiedPage` under encoded keys. */
+export interface StoredPage {
+  blocks: number;
+  bytes: number;
+  corrupt: Buffer[];
+  next: Buffer | undefined;
+}
+
 /** `StorageNode` under encoded keys. Content hashes are taken as verified by the caller. */
 export interface BlockStore {
   put(key: Buffer, content: BlockContent): Promise<void>;
@@ -45,6 +54,11 @@ export interface BlockStore {
   delete(keys: readonly Buffer[]): Promise<void>;
   restore(key: Buffer, content: BlockContent): Promise<void>;
   list(query: { group: number; after?: Buffer | undefined; limit: number }): Promise<StoredBlock[]>;
+  verify(query: {
+    group: number;
+    after?: Buffer | undefined;
+    bytesMax: number;
+  }): Promise<StoredPage>;
   stats(): NodeStats;
   /**
    * Takes no more work, waits for writes on their way, closes the environment. True: everything is
@@ -76,6 +90,8 @@ interface Pending {
 
 /** Keys looked at between two turns of the event loop while listing. */
 const LIST_STEP = 64;
+/** Contents brought into memory at once while verifying. */
+const VERIFY_STEP = 4;
 
 export function createBlockStore(options: BlockStoreOptions): BlockStore {
   return new EnvironmentBlockStore(options);
@@ -198,13 +214,7 @@ class EnvironmentBlockStore implements BlockStore {
     if (limit < 1 || limit > LIST_PAGE_MAX || !Number.isInteger(limit)) {
       throw new Failure('invalid', `a page lists 1 to ${LIST_PAGE_MAX} blocks`);
     }
-    const first = groupBound(group, 0);
-    if (after !== undefined && after.readUInt16BE(0) !== group) {
-      throw new Failure('invalid', 'a page continues after a block of its own group');
-    }
-    const range = { start: after ?? first, afterStart: after !== undefined, limit };
-    const end = groupBound(group, 0xff);
-    const keys = this.#reading(() => this.#environment.blocks.keys({ ...range, end }));
+    const keys = this.#keysOfGroup(group, after, limit);
     const listed: StoredBlock[] = [];
     for (let at = 0; at < keys.length; at += LIST_STEP) {
       const step = keys.slice(at, at + LIST_STEP);
@@ -221,6 +231,28 @@ class EnvironmentBlockStore implements BlockStore {
       });
     }
     return listed;
+  }
+
+  async verify(query: { group: number; after?: Buffer | undefined; bytesMax: number }) {
+    this.#ready();
+    const { group, after, bytesMax } = query;
+    if (bytesMax < 1 || bytesMax > VERIFY_BYTES_MAX || !Number.isInteger(bytesMax)) {
+      throw new Failure('invalid', `a page verifies 1 to ${VERIFY_BYTES_MAX} bytes`);
+    }
+    const keys = this.#keysOfGroup(group, after, LIST_PAGE_MAX);
+    const page: StoredPage = { blocks: 0, bytes: 0, corrupt: [], next: undefined };
+    for (let at = 0; at < keys.length; at += VERIFY_STEP) {
+      const step = keys.slice(at, at + VERIFY_STEP);
+      if (page.bytes >= bytesMax) return page;
+      await this.#prefetch(step);
+      this.#ready();
+      this.#reading(() => {
+        for (const key of step) this.#verifyOne(key, page);
+      });
+      page.next = step.at(-1);
+    }
+    if (keys.length < LIST_PAGE_MAX) page.next = undefined;
+    return page;
   }
 
   stats(): NodeStats {
@@ -280,6 +312,33 @@ class EnvironmentBlockStore implements BlockStore {
     const hash = verifiedHash(key, header, bytes);
     if (hash === undefined) throw corrupt(key);
     return { bytes, hash, length, checksum };
+  }
+
+  #keysOfGroup(group: number, after: Buffer | undefined, limit: number): Buffer[] {
+    if (after !== undefined && after.readUInt16BE(0) !== group) {
+      throw new Failure('invalid', 'a page continues after a block of its own group');
+    }
+    const range = { start: after ?? groupBound(group, 0), afterStart: after !== undefined, limit };
+    const end = groupBound(group, 0xff);
+    return this.#reading(() => this.#environment.blocks.keys({ ...range, end }));
+  }
+
+  /** Nothing is touched in `warm`: what only the scrubber reads is not what clients read. */
+  #verifyOne(key: Buffer, page: StoredPage): void {
+    const record = this.#environment.blocks.read(key);
+    // Deleted since the keys were read.
+    if (record === undefined) return;
+    page.blocks += 1;
+    const header = decodeRecord(key, record);
+    if (header === undefined) {
+      page.corrupt.push(key);
+      return;
+    }
+    page.bytes += header.length;
+    const stored = header.apart ? this.#environment.contents.read(key) : inlineContent(record);
+    if (stored === undefined || verifiedHash(key, header, stored) === undefined) {
+      page.corrupt.push(key);
+    }
   }
 
   /** The checksum of what is stored, if that is sound. */

@@ -16,12 +16,16 @@ import {
   decodeKeys,
   decodeList,
   decodeStats,
+  decodeVerified,
+  decodeVerify,
   encodeEntries,
   encodeFlags,
   encodeFound,
   encodeGet,
   encodeKeys,
   encodeList,
+  encodeVerified,
+  encodeVerify,
 } from './wire.ts';
 
 const key = fc
@@ -55,6 +59,21 @@ test('what a storage node and its client say to each other survives the journey'
         });
         const first = decodeList(encodeList(one.group, limit, undefined));
         assert.deepEqual(first, { ...list, after: undefined });
+        const query = { group: one.group, bytesMax: 1 + (a % 1000) };
+        for (const after of [one, undefined]) {
+          assert.deepEqual(decodeVerify(encodeVerify(query.group, query.bytesMax, after)), {
+            ...query,
+            after: after === undefined ? undefined : encoded,
+          });
+          const page = { blocks: a, bytes: b, corrupt: keys, next: after };
+          const sent = encodeVerified({
+            ...page,
+            corrupt: keys.map(encodeBlockKey),
+            next: after === undefined ? undefined : encoded,
+          });
+          const payload = Buffer.from(sent.payload ?? []);
+          assert.deepEqual(decodeVerified({ meta: sent.meta, payload }), page);
+        }
         const entries = encodeEntries([{ key: encoded, length: b, checksum: c }]);
         assert.deepEqual(decodeEntries(entries), [{ key: one, length: b, checksum: c }]);
       },
@@ -77,20 +96,25 @@ test('a malformed request is refused as invalid, whatever the method', async () 
   );
   const handled = new Set(['not-found', 'invalid']);
   await fc.assert(
-    fc.asyncProperty(fc.nat(6), meta, payload, async (method, metaValue, bytes) => {
-      const request: RpcRequest = {
-        method,
-        meta: metaValue,
-        payload: bytes,
-        payloadHash: HASH_OF_NOTHING,
-        signal: new AbortController().signal,
-      };
-      try {
-        await handler(request);
-      } catch (error) {
-        assert.ok(error instanceof Failure && handled.has(error.kind), String(error));
-      }
-    }),
+    fc.asyncProperty(
+      fc.oneof(fc.nat(6), fc.constant(9)),
+      meta,
+      payload,
+      async (method, metaValue, bytes) => {
+        const request: RpcRequest = {
+          method,
+          meta: metaValue,
+          payload: bytes,
+          payloadHash: HASH_OF_NOTHING,
+          signal: new AbortController().signal,
+        };
+        try {
+          await handler(request);
+        } catch (error) {
+          assert.ok(error instanceof Failure && handled.has(error.kind), String(error));
+        }
+      },
+    ),
     { numRuns: 2000 },
   );
   await store.close();
@@ -108,6 +132,8 @@ test('a malformed answer is refused as invalid', () => {
     ['too many keys', () => encodeKeys(Array.from({ length: 1001 }, (_, index) => keyOf(index)))],
     ['range', () => encodeGet(keyOf(1), { start: 0.5, end: 1 })],
     ['list', () => encodeList(70_000, 1, undefined)],
+    ['verify', () => encodeVerify(1, 2 ** 30, undefined)],
+    ['verified', () => decodeVerified({ meta: Buffer.alloc(9) })],
   ];
   for (const [what, decode] of answers) {
     assert.throws(decode, (error) => error instanceof Failure && error.kind === 'invalid', what);

@@ -12,10 +12,12 @@
  *   list      meta: group u16 ‖ limit u16 [‖ after: key]    payload: entries of key ‖ length u32 ‖ checksum u64
  *   stats     nothing                                       meta: NodeStats
  *   health    nothing                                       meta: NodeHealth
+ *   verify    meta: group u16 ‖ bytesMax u32 [‖ after: key]  meta: blocks u32 ‖ bytes u32 [‖ next: key];
+ *                                                           payload: keys of corrupt blocks
  */
 import { Failure } from '../base/failure.ts';
 import { methodTable } from '../base/rpc/method-table.ts';
-import type { RpcLimits, RpcMeta } from '../base/rpc/rpc.ts';
+import type { RpcLimits, RpcMessage, RpcMeta } from '../base/rpc/rpc.ts';
 import {
   BLOCK_BYTES_MAX,
   BLOCK_KEY_BYTES,
@@ -27,8 +29,10 @@ import {
   type ListedBlock,
   type NodeHealth,
   type NodeStats,
+  VERIFY_BYTES_MAX,
+  type VerifiedPage,
 } from './protocol.ts';
-import type { StoredBlock } from './store.ts';
+import type { StoredBlock, StoredPage } from './store.ts';
 
 export const METHODS = methodTable([
   'put',
@@ -39,6 +43,7 @@ export const METHODS = methodTable([
   'list',
   'stats',
   'health',
+  'verify',
 ]);
 
 /** Limits for the channel and the server of a storage node. */
@@ -161,6 +166,53 @@ export function decodeEntries(payload: Buffer | undefined): ListedBlock[] {
       checksum: bytes.readBigUInt64BE(at + BLOCK_KEY_BYTES + 4),
     };
   });
+}
+
+/* ------------------------------------------------------------------ verify */
+
+const VERIFY_BYTES = 6;
+const VERIFIED_BYTES = 8;
+
+export function encodeVerify(group: number, bytesMax: number, after: BlockKey | undefined): Buffer {
+  if (!(group >= 0 && group <= 0xffff && bytesMax >= 1 && bytesMax <= VERIFY_BYTES_MAX)) {
+    throw invalid(`a page verifies 1 to ${VERIFY_BYTES_MAX} bytes of a group`);
+  }
+  const meta = Buffer.allocUnsafe(VERIFY_BYTES);
+  meta.writeUInt16BE(group, 0);
+  meta.writeUInt32BE(bytesMax, 2);
+  return after === undefined ? meta : Buffer.concat([meta, encodeBlockKey(after)]);
+}
+
+export function decodeVerify(meta: RpcMeta): {
+  group: number;
+  bytesMax: number;
+  after: Buffer | undefined;
+} {
+  const bytes = bytesOf(meta, VERIFY_BYTES, VERIFY_BYTES + BLOCK_KEY_BYTES);
+  const after = bytes.length === VERIFY_BYTES ? undefined : bytes.subarray(VERIFY_BYTES);
+  return { group: bytes.readUInt16BE(0), bytesMax: bytes.readUInt32BE(2), after };
+}
+
+export function encodeVerified(page: StoredPage): RpcMessage {
+  const counts = Buffer.allocUnsafe(VERIFIED_BYTES);
+  counts.writeUInt32BE(page.blocks, 0);
+  counts.writeUInt32BE(page.bytes, 4);
+  const meta = page.next === undefined ? counts : Buffer.concat([counts, page.next]);
+  return { meta, payload: Buffer.concat(page.corrupt) };
+}
+
+export function decodeVerified(answer: {
+  meta: RpcMeta;
+  payload?: Buffer | undefined;
+}): VerifiedPage {
+  const bytes = bytesOf(answer.meta, VERIFIED_BYTES, VERIFIED_BYTES + BLOCK_KEY_BYTES);
+  const next = bytes.length === VERIFIED_BYTES ? undefined : bytes.subarray(VERIFIED_BYTES);
+  return {
+    blocks: bytes.readUInt32BE(0),
+    bytes: bytes.readUInt32BE(4),
+    corrupt: decodeKeys(answer.payload).map(decodeBlockKey),
+    next: next === undefined ? undefined : decodeBlockKey(next),
+  };
 }
 
 /* ------------------------------------------------------------------ stats, health */
