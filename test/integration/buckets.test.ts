@@ -122,7 +122,7 @@ test('ListBuckets pages by name, with and without a prefix', async () => {
     token = page.ContinuationToken;
   } while (token !== undefined);
   assert.deepEqual(seen, names);
-  const all = (await s3.listBuckets()).Buckets?.map(({ Name }) => Name) ?? [];
+  const all = (await s3.listBuckets()).Buckets?.map(({ Name = '' }) => Name) ?? [];
   assert.deepEqual(
     all,
     all.toSorted((a, b) => (a < b ? -1 : 1)),
