@@ -5,10 +5,14 @@
 import type { Effects } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import type { StorageNode } from '../storage-node/protocol.ts';
+import type { MetaAdmin } from './admin-protocol.ts';
+import { createAdminService } from './admin-service.ts';
 import { type Catalogue, createCatalogue } from './catalogue/catalogue.ts';
 import { type Cluster, type ClusterSettings, openCluster } from './cluster/cluster.ts';
 import type { KeyValueStore } from './engine/kv.ts';
 import { GarbageJob, type ReadableEntry } from './jobs/garbage.ts';
+import { GarbageControl } from './jobs/garbage-control.ts';
+import { JobRows } from './jobs/job.ts';
 import { startLoop } from './jobs/loop.ts';
 import { NodeDirectory } from './jobs/node-directory.ts';
 import type { Meta, NodeView } from './protocol.ts';
@@ -32,6 +36,8 @@ export interface AssembleOptions {
 
 export interface AssembledMeta {
   readonly meta: Meta;
+  /** What operators ask. */
+  readonly admin: MetaAdmin;
   readonly cluster: Cluster<ReadableEntry>;
   readonly catalogue: Catalogue;
   readonly garbage: GarbageJob;
@@ -61,9 +67,19 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
     clock: effects.clock,
     log,
   });
+  const meta = createMetaService({ catalogue, cluster });
+  const rows = new JobRows(store, effects.random);
+  const collecting = new GarbageControl({ job: garbage, rows, clock: effects.clock });
+  const admin = createAdminService({
+    meta,
+    view: () => cluster.view(),
+    usage: () => catalogue.totalUsage(),
+    jobs: [collecting],
+  });
   const loops: { stop(): Promise<void> }[] = [];
   return {
-    meta: createMetaService({ catalogue, cluster }),
+    meta,
+    admin,
     cluster,
     catalogue,
     garbage,
@@ -73,7 +89,7 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
         name: 'garbage',
         pauseMs: options.garbagePauseMs,
         busyMs: GARBAGE_BUSY_MS,
-        round: () => garbage.round(),
+        round: () => collecting.round(),
       };
       for (const loop of [sweep, collect]) loops.push(startLoop({ ...loop, effects, log }));
     },

@@ -8,6 +8,8 @@ import type { Log } from '../base/log.ts';
 import type { Address } from '../base/rpc/rpc.ts';
 import { createRpcServer } from '../base/rpc/server.ts';
 import type { StorageNode } from '../storage-node/protocol.ts';
+import type { MetaAdmin } from './admin-protocol.ts';
+import { withAdmin } from './admin-server.ts';
 import { assembleMeta } from './assemble.ts';
 import { type MetaConfig, type MetaConfigInput, metaConfigSchema } from './config.ts';
 import { checkStoreInChild } from './engine/check.ts';
@@ -35,6 +37,8 @@ export interface RunningMeta {
   readonly address: Address | undefined;
   /** The service in this process. */
   readonly meta: Meta;
+  /** What operators ask, in this process. */
+  readonly admin: MetaAdmin;
   /** For metrics. */
   stats(): { garbage: GarbageStats; writers: number };
   /** Stops accepting, lets running requests finish, ends the jobs, closes the store in order. */
@@ -119,14 +123,14 @@ async function run(
     cluster: { expectedNodes, leaseTtlMs, heartbeatMs, nodeDownMs },
     garbagePauseMs,
   });
-  const { meta, cluster, garbage } = assembled;
+  const { meta, admin, cluster, garbage } = assembled;
   folder.belongsTo(cluster.clusterId);
   const server =
     config.listen === undefined
       ? undefined
       : createRpcServer({
           secret,
-          handler: createMetaHandler(meta),
+          handler: withAdmin(admin, createMetaHandler(meta)),
           limits: META_RPC_LIMITS,
           effects,
           log,
@@ -139,6 +143,7 @@ async function run(
   return {
     address,
     meta,
+    admin,
     stats: () => ({ garbage: garbage.stats(), writers: cluster.leases.count }),
     stop() {
       stopping ??= (async () => {

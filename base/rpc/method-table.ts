@@ -6,19 +6,23 @@ import { Failure } from '../failure.ts';
 import type { RpcHandler, RpcMessage, RpcRequest } from './rpc.ts';
 
 export interface MethodTable<Name extends string> {
-  /** The number of each method: its position in the list, from 1. */
+  /** The number of each method: its position in the list, counted from the table's first number. */
   readonly numbers: Readonly<Record<Name, number>>;
   /** The name behind a number, for dispatch, logs and metrics. */
   nameOf(method: number): Name | undefined;
 }
 
-/** Numbers are positions: append new names at the end and leave removed ones in place. */
+/**
+ * Numbers are positions, counted from `first`: append new names at the end and leave removed ones in
+ * place. Two tables on one port keep apart by their first numbers.
+ */
 export function methodTable<const Name extends string>(
   names: readonly Name[],
+  first = 1,
 ): MethodTable<NoInfer<Name>> {
-  const entries = names.map((name, index) => [name, index + 1] as const);
+  const entries = names.map((name, index) => [name, index + first] as const);
   const numbers = Object.fromEntries(entries) as Record<Name, number>;
-  return { numbers, nameOf: (method) => names[method - 1] };
+  return { numbers, nameOf: (method) => names[method - first] };
 }
 
 type MethodHandlers<Name extends string> = Readonly<

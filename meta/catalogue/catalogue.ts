@@ -6,7 +6,7 @@
 import type { Effects } from '../../base/clock.ts';
 import { Failure } from '../../base/failure.ts';
 import type { KeyValueStore } from '../engine/kv.ts';
-import type { Meta } from '../protocol.ts';
+import type { BucketUsage, Meta } from '../protocol.ts';
 import { createAttempts } from './attempts.ts';
 import { createBuckets } from './buckets.ts';
 import { createComplete } from './complete.ts';
@@ -19,6 +19,7 @@ import { createRepairs, type Repairs } from './repairs.ts';
 import { createRunner } from './runner.ts';
 import { createTurns } from './turns.ts';
 import { createUploads } from './uploads.ts';
+import { usageOfAll } from './usage.ts';
 
 export type { GarbageEntry, GarbageQueue } from './garbage.ts';
 export type { Repairs } from './repairs.ts';
@@ -51,6 +52,8 @@ export interface Catalogue extends CatalogueMethods {
   readonly repairs: Repairs;
   /** Buckets in the store. */
   bucketCount(): Promise<number>;
+  /** Objects and bytes of all buckets together. */
+  totalUsage(): Promise<BucketUsage>;
 }
 
 export interface CatalogueSettings {
@@ -93,5 +96,6 @@ export function createCatalogue(settings: CatalogueSettings): Catalogue {
     garbage: createGarbage({ store, runner, lane }),
     repairs: createRepairs({ store, runner, lane }),
     bucketCount: () => buckets.count(),
+    totalUsage: () => usageOfAll(store),
   };
 }

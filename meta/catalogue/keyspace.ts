@@ -358,6 +358,9 @@ export function usageKindOf(row: Buffer): UsageKind {
   return row[7] === USAGE_KINDS.bytes ? 'bytes' : 'objects';
 }
 
+/** The counters of all buckets. */
+export const usageBoundsAll = (): Bounds => within(Buffer.from([USAGE]));
+
 export function usageBounds(bucket: number): Bounds {
   const out = Buffer.allocUnsafe(5);
   out[0] = USAGE;

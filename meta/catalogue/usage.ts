@@ -5,7 +5,7 @@
 import { type KeyValueStore, KV_LIMITS } from '../engine/kv.ts';
 import type { BucketUsage } from '../protocol.ts';
 import type { Draft } from './draft.ts';
-import { usageBounds, usageKey, usageKindOf } from './keyspace.ts';
+import { usageBounds, usageBoundsAll, usageKey, usageKindOf } from './keyspace.ts';
 
 /** What steps need to know besides their rows. */
 export interface Scope {
@@ -28,4 +28,20 @@ export async function usageOf(store: KeyValueStore, bucketId: number): Promise<B
     usage[usageKindOf(entry.key)] += Number(entry.value.readBigInt64BE(0));
   }
   return usage;
+}
+
+/** The sum over all buckets, page by page: exact when nothing is written meanwhile. */
+export async function usageOfAll(store: KeyValueStore): Promise<BucketUsage> {
+  const usage: BucketUsage = { objects: 0, bytes: 0 };
+  const bounds = usageBoundsAll();
+  let { start } = bounds;
+  for (;;) {
+    const page = await store.range({ start, end: bounds.end, limit: KV_LIMITS.rangeRows });
+    for (const entry of page) {
+      usage[usageKindOf(entry.key)] += Number(entry.value.readBigInt64BE(0));
+    }
+    const last = page.at(-1);
+    if (last === undefined || page.length < KV_LIMITS.rangeRows) return usage;
+    start = Buffer.concat([last.key, Buffer.from([0])]);
+  }
 }
