@@ -30,17 +30,13 @@ function install() {
   // Under npm, npm_execpath is the npm that runs us; without it, the one on the PATH.
   const npm = process.env.npm_execpath;
   const [command, args] = npm ? [process.execPath, [npm]] : ['npm', []];
-  const result = spawnSync(
-    command,
-    [...args, 'ci', '--no-audit', '--no-fund', '--loglevel=error'],
-    {
-      cwd: root,
-      stdio: ['ignore', 2, 2],
-    },
-  );
+  // Not `npm ci`: that refuses a lock file which lacks builds for other platforms, as one made behind
+  // a registry mirror does. With a lock file present, `install` installs what it says.
+  const flags = ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error'];
+  const result = spawnSync(command, [...args, ...flags], { cwd: root, stdio: ['ignore', 2, 2] });
   if (result.status !== 0) {
     process.stderr.write(
-      'Ashlar: npm ci failed (see above). Check that the npm registry can be reached, then try again.\n',
+      'Ashlar: npm install failed (see above). Check that the npm registry can be reached, then try again.\n',
     );
     process.exit(1);
   }
