@@ -68,7 +68,10 @@ export interface BlockRange {
 }
 
 export interface ReadBlock {
-  /** The whole content, or the range asked for (cut to the block's length). */
+  /**
+   * The whole content, or the range asked for (cut to the block's length). Private to the caller, who
+   * may recycle it (`base/buffer-pool.ts`).
+   */
   bytes: Buffer;
   /** XXH64 of `bytes`, verified on the way. */
   hash: bigint;

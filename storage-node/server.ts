@@ -1,4 +1,5 @@
 /** A storage node's calls over the wire: from messages to the block store and back. */
+import { payloadBuffers } from '../base/buffer-pool.ts';
 import { Failure } from '../base/failure.ts';
 import { dispatchMethods } from '../base/rpc/method-table.ts';
 import type { RpcHandler, RpcMessage, RpcRequest } from '../base/rpc/rpc.ts';
@@ -26,13 +27,17 @@ const NOTHING: RpcMessage = { meta: undefined };
 export function createStorageNodeHandler(store: BlockStore, health: () => NodeHealth): RpcHandler {
   return dispatchMethods(METHODS, {
     async put(request) {
-      await store.put(decodeKey(request.meta), contentOf(request));
+      const content = contentOf(request);
+      await store.put(decodeKey(request.meta), content);
+      // Durable, so the store has no more use for it. After a failure it might.
+      payloadBuffers.recycle(content.bytes);
       return NOTHING;
     },
     async get(request) {
       const { key, range } = decodeGet(request.meta);
       const { bytes, hash, length, checksum } = await store.get(key, range);
-      return { meta: encodeFound(length, checksum), payload: bytes, payloadHash: hash };
+      const meta = encodeFound(length, checksum);
+      return { meta, payload: bytes, payloadHash: hash, recyclePayload: true };
     },
     async has(request) {
       return { meta: undefined, payload: encodeFlags(store.has(decodeKeys(request.payload))) };

@@ -4,6 +4,7 @@
  * `Environment`, so that it runs the same over LMDB and over the twin in memory.
  */
 import type { Clock } from '../base/clock.ts';
+import { payloadBuffers } from '../base/buffer-pool.ts';
 import { blockChecksum, hashBytes } from '../base/checksum.ts';
 import { Failure } from '../base/failure.ts';
 import {
@@ -304,11 +305,11 @@ class EnvironmentBlockStore implements BlockStore {
     if (range !== undefined) {
       checkRange(range, length);
       if (verifiedHash(key, header, stored) === undefined) throw corrupt(key);
-      const bytes = Buffer.from(stored.subarray(range.start, range.end));
+      const bytes = copyOf(stored.subarray(range.start, range.end));
       return { bytes, hash: hashBytes(bytes), length, checksum };
     }
     // Copied first: what is hashed is what goes out.
-    const bytes = Buffer.from(stored);
+    const bytes = copyOf(stored);
     const hash = verifiedHash(key, header, bytes);
     if (hash === undefined) throw corrupt(key);
     return { bytes, hash, length, checksum };
@@ -395,6 +396,13 @@ class EnvironmentBlockStore implements BlockStore {
 }
 
 const nameOf = (key: Buffer): string => key.toString('latin1');
+
+/** In a buffer of the pool: it belongs to whoever gets the block. */
+function copyOf(stored: Buffer): Buffer {
+  const bytes = payloadBuffers.take(stored.length);
+  bytes.set(stored);
+  return bytes;
+}
 
 const conflict = (key: Buffer): Failure =>
   new Failure('conflict', `the block exists with other content: ${describeKey(key)}`);

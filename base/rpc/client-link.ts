@@ -47,7 +47,6 @@ export interface LinkContext {
   name: string;
   key: Buffer;
   limits: RpcLimits;
-  payloadHeadroom: number;
   effects: Effects;
   log: Log;
   connectTimeoutMs: number;
@@ -163,7 +162,7 @@ export class ClientLink {
   /* ---------------------------------------------------------------- connecting */
 
   #connect(): void {
-    const { address, effects, key, limits, payloadHeadroom, connectTimeoutMs } = this.#context;
+    const { address, effects, key, limits, connectTimeoutMs } = this.#context;
     this.#state = 'connecting';
     this.#attempts += 1;
     // The decoder keeps nothing of a chunk, so all reads share one buffer.
@@ -187,7 +186,7 @@ export class ClientLink {
     const connection: Connection = {
       socket,
       outbox: new Outbox(socket, limits),
-      decoder: new FrameDecoder({ limits, payloadHeadroom }),
+      decoder: new FrameDecoder(limits),
       handshake: new Handshake('client', key, effects.random.bytes(NONCE_BYTES)),
     };
     this.#connection = connection;

@@ -23,8 +23,6 @@ export interface RpcChannelOptions {
   secret: string;
   /** As the peer's: of what is sent and of what is received. */
   limits: RpcLimits;
-  /** Writable bytes in front of every received payload. Default 0. */
-  payloadHeadroom?: number | undefined;
   effects: Effects;
   log: Log;
   /** Connecting and handshake together. Default 3 s. */
@@ -55,7 +53,6 @@ class NetRpcChannel implements RpcChannel {
       name: options.address,
       key: clusterKey(options.secret),
       limits: options.limits,
-      payloadHeadroom: options.payloadHeadroom ?? 0,
       effects: options.effects,
       log: options.log,
       connectTimeoutMs: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,

@@ -22,6 +22,7 @@
  * not forgeries: who may speak at all is decided in `handshake.ts`.
  */
 import { Packr, Unpackr } from 'msgpackr';
+import { payloadBuffers } from '../buffer-pool.ts';
 import { HASH_OF_NOTHING, hashBytes } from '../checksum.ts';
 import { Failure } from '../failure.ts';
 import type { RpcLimits, RpcMeta } from './rpc.ts';
@@ -60,7 +61,7 @@ export interface FrameHead {
 /** A frame as it arrived. */
 export interface Frame extends FrameHead {
   meta: RpcMeta;
-  /** In a buffer of its own, after `payloadHeadroom` writable bytes; undefined when empty. */
+  /** In a buffer of its own; undefined when empty. */
   payload: Buffer | undefined;
   /** As the sender stated it; verified exactly when `intact`. */
   payloadHash: bigint;
@@ -134,12 +135,6 @@ interface Prefix extends FrameHead {
   payloadHash: bigint;
 }
 
-interface FrameDecoderOptions {
-  limits: RpcLimits;
-  /** Writable bytes in front of every payload, for the receiver's own header. Default 0. */
-  payloadHeadroom?: number | undefined;
-}
-
 /**
  * Puts frames together from a byte stream cut anywhere. Every payload byte is copied exactly once,
  * into a buffer that belongs to this payload alone, so socket chunks are free after `push`. Memory
@@ -148,7 +143,6 @@ interface FrameDecoderOptions {
  */
 export class FrameDecoder {
   readonly #limits: RpcLimits;
-  readonly #headroom: number;
   /** The beginning of a frame whose prefix is not complete yet. */
   #partial: Buffer = NO_BYTES;
   #partialBytes = 0;
@@ -157,9 +151,8 @@ export class FrameDecoder {
   #payload: Buffer = NO_BYTES;
   #payloadBytes = 0;
 
-  constructor(options: FrameDecoderOptions) {
-    this.#limits = options.limits;
-    this.#headroom = options.payloadHeadroom ?? 0;
+  constructor(limits: RpcLimits) {
+    this.#limits = limits;
   }
 
   /**
@@ -245,9 +238,9 @@ export class FrameDecoder {
       sink(frameOf(prefix, undefined, prefix.payloadHash === HASH_OF_NOTHING));
     } else {
       this.#prefix = prefix;
-      // Never from the shared pool: the buffer belongs to the receiver, headroom included.
-      this.#payload = Buffer.allocUnsafeSlow(this.#headroom + prefix.payloadBytes);
-      this.#payloadBytes = this.#headroom;
+      // Belongs to the receiver, who may recycle it.
+      this.#payload = payloadBuffers.take(prefix.payloadBytes);
+      this.#payloadBytes = 0;
     }
     return end;
   }
@@ -256,7 +249,7 @@ export class FrameDecoder {
     const taken = chunk.copy(this.#payload, this.#payloadBytes, at);
     this.#payloadBytes += taken;
     if (this.#payloadBytes === this.#payload.length) {
-      const payload = this.#headroom === 0 ? this.#payload : this.#payload.subarray(this.#headroom);
+      const payload = this.#payload;
       this.#prefix = undefined;
       this.#payload = NO_BYTES;
       sink(frameOf(prefix, payload, hashBytes(payload) === prefix.payloadHash));

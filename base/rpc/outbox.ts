@@ -3,6 +3,7 @@
  * write. Small frames are copied next to each other; large payloads are sent from where they are.
  */
 import type { Socket } from 'node:net';
+import { payloadBuffers } from '../buffer-pool.ts';
 import { HASH_OF_NOTHING, hashBytes } from '../checksum.ts';
 import { Failure } from '../failure.ts';
 import { encodeMeta, type FrameHead, framePrefixBytes, writeFramePrefix } from './frame.ts';
@@ -12,6 +13,12 @@ import type { RpcLimits, RpcMessage } from './rpc.ts';
 const PAYLOAD_COPY_BYTES_MAX = 16 * 1024;
 const SLAB_BYTES = 64 * 1024;
 
+interface Piece {
+  bytes: Uint8Array;
+  /** The memory may be used again once the piece has left. */
+  recycle: boolean;
+}
+
 export class Outbox {
   readonly #socket: Socket;
   readonly #limits: RpcLimits;
@@ -19,7 +26,7 @@ export class Outbox {
   #slab: Buffer = Buffer.alloc(0);
   #start = 0;
   #end = 0;
-  #pieces: Uint8Array[] = [];
+  #pieces: Piece[] = [];
   #pieceBytes = 0;
   #scheduled = false;
   #finishing = false;
@@ -54,9 +61,10 @@ export class Outbox {
       if (copied) {
         this.#slab.set(payload, this.#end);
         this.#end += payloadBytes;
+        if (message.recyclePayload === true) payloadBuffers.recycle(payload);
       } else {
         this.#cut();
-        this.#push(payload);
+        this.#push(payload, message.recyclePayload === true);
       }
     }
     if (!this.#scheduled) {
@@ -83,13 +91,13 @@ export class Outbox {
 
   #cut(): void {
     if (this.#end === this.#start) return;
-    this.#push(this.#slab.subarray(this.#start, this.#end));
+    this.#push(this.#slab.subarray(this.#start, this.#end), false);
     this.#start = this.#end;
   }
 
-  #push(piece: Uint8Array): void {
-    this.#pieces.push(piece);
-    this.#pieceBytes += piece.length;
+  #push(bytes: Uint8Array, recycle: boolean): void {
+    this.#pieces.push({ bytes, recycle });
+    this.#pieceBytes += bytes.length;
   }
 
   readonly #flush = (): void => {
@@ -102,8 +110,17 @@ export class Outbox {
     if (socket.destroyed || socket.writableEnded) return;
     // Corked writes leave as one gathering write.
     if (pieces.length > 1) socket.cork();
-    for (const piece of pieces) socket.write(piece);
+    for (const { bytes, recycle } of pieces) {
+      socket.write(bytes, recycle ? recycler(bytes) : undefined);
+    }
     if (pieces.length > 1) socket.uncork();
     if (this.#finishing) socket.end();
+  };
+}
+
+/** Called when the kernel has all of `bytes`, or with the reason why it never will. */
+function recycler(bytes: Uint8Array): (error?: Error | null) => void {
+  return (error) => {
+    if (error === undefined || error === null) payloadBuffers.recycle(bytes);
   };
 }

@@ -17,11 +17,16 @@ export interface RpcMessage {
   payload?: Uint8Array | undefined;
   /** XXH64 of the payload, when the sender knows it already; otherwise the codec computes it. */
   payloadHash?: bigint | undefined;
+  /**
+   * Nobody else uses the payload's memory: it is recycled (`buffer-pool.ts`) when the payload has
+   * left for the peer. If it never does, it is not.
+   */
+  recyclePayload?: boolean | undefined;
 }
 
 export interface ReceivedMessage {
   meta: RpcMeta;
-  /** Private to the receiver. Preceded by `payloadHeadroom` writable bytes in its ArrayBuffer. */
+  /** Private to the receiver, who may recycle it (`buffer-pool.ts`). */
   payload: Buffer | undefined;
   /** XXH64 of the payload, verified; that of no bytes when there is no payload. */
   payloadHash: bigint;

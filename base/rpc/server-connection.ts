@@ -20,7 +20,6 @@ const FAILURE_MESSAGE_CHARACTERS_MAX = 1_000;
 export interface ServerContext {
   handler: RpcHandler;
   limits: RpcLimits;
-  payloadHeadroom: number;
   clock: Clock;
   sweep: DeadlineSweep;
   maxInFlight: number;
@@ -104,7 +103,7 @@ export class ServerConnection {
     this.#context = context;
     this.#handshake = handshake;
     this.#outbox = new Outbox(socket, context.limits);
-    this.#decoder = new FrameDecoder(context);
+    this.#decoder = new FrameDecoder(context.limits);
     socket.on('data', (chunk: Buffer) => this.#receive(chunk));
     socket.on('drain', () => this.#proceed());
     socket.on('error', () => {}); // 'close' follows

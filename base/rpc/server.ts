@@ -36,8 +36,6 @@ export interface RpcServerOptions {
    */
   handler: RpcHandler;
   limits: RpcLimits;
-  /** Writable bytes in front of every received payload. Default 0. */
-  payloadHeadroom?: number | undefined;
   effects: Effects;
   log: Log;
   /** Default 1,024. Further ones are closed. */
@@ -92,7 +90,6 @@ class NetRpcServer implements RpcServer {
     this.#context = {
       handler: options.handler,
       limits: options.limits,
-      payloadHeadroom: options.payloadHeadroom ?? 0,
       clock,
       sweep: this.#sweep,
       maxInFlight: options.maxInFlightPerConnection ?? IN_FLIGHT_MAX,

@@ -129,7 +129,7 @@ export async function authenticate(
 
 /** Calls `sink` with each frame that arrives, from now on. */
 export function readFrames(socket: Socket, sink: (frame: Frame) => void): void {
-  const decoder = new FrameDecoder({ limits: LIMITS });
+  const decoder = new FrameDecoder(LIMITS);
   socket.on('data', (chunk: Buffer) => decoder.push(chunk, sink));
   socket.resume();
 }

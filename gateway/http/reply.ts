@@ -1,5 +1,6 @@
 /** A reply on its way out: back-pressure, broken sources, unread request bodies. */
 import type { ServerResponse } from 'node:http';
+import { payloadBuffers } from '../../base/buffer-pool.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
 import type { ByteSource, RawReply } from '../s3/request.ts';
@@ -117,7 +118,7 @@ export class Exchange {
     } else if (bytes === undefined) {
       response.end();
     } else {
-      response.end(bytes);
+      response.end(bytes, () => payloadBuffers.recycle(bytes));
     }
   }
 
@@ -158,7 +159,7 @@ export class Exchange {
         }
         this.#sentBytes += step.value.length;
         if (this.#sentBytes > length) break;
-        if (!response.write(step.value) && !this.#closed) await this.#drained();
+        if (!sendChunk(response, step.value) && !this.#closed) await this.#drained();
       }
     } finally {
       if (!ended) await iterator.return?.();
@@ -180,6 +181,13 @@ export class Exchange {
     this.#wakeWriter = undefined;
     wake?.();
   }
+}
+
+/** The chunk's memory is used again when the kernel has all of it, and not when the client left before. */
+function sendChunk(response: ServerResponse, chunk: Uint8Array): boolean {
+  return response.write(chunk, (error) => {
+    if (error === undefined || error === null) payloadBuffers.recycle(chunk);
+  });
 }
 
 function isSource(body: RawReply['body']): body is ByteSource {

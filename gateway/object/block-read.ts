@@ -2,6 +2,7 @@
  * One block, or a range of it, from whichever replica serves it: drives a ReadPlan with real calls
  * and verifies what comes. In the ordinary case that is one call and no timer.
  */
+import { payloadBuffers } from '../../base/buffer-pool.ts';
 import type { Clock } from '../../base/clock.ts';
 import { Failure, toFailure } from '../../base/failure.ts';
 import type { ReplicaReport } from '../../meta/protocol.ts';
@@ -198,6 +199,8 @@ export class BlockRead implements Ticking {
     const { verdict } = this.#plan;
     if (verdict.kind !== 'served' || verdict.repair.length === 0) return;
     const source = this.#nodes[verdict.by];
+    // The repair reads it at its own time.
+    if (content !== undefined) payloadBuffers.keep(content.bytes);
     for (const { replica, reason } of verdict.repair) {
       const node = this.#nodes[replica];
       if (node === undefined || source === undefined) continue;

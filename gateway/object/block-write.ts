@@ -2,6 +2,7 @@
  * One block on its way to its nodes: drives a WriteQuorum with real calls. In the ordinary case that
  * is three calls and nothing else; the clock is looked at only by blocks that a tick finds waiting.
  */
+import { payloadBuffers } from '../../base/buffer-pool.ts';
 import { type Failure, toFailure } from '../../base/failure.ts';
 import type { BlockContent, BlockKey } from '../../storage-node/protocol.ts';
 import type { PooledNode } from './node-pool.ts';
@@ -168,6 +169,10 @@ export class BlockWrite implements Ticking {
   #settle(): void {
     if (this.#settled) return;
     this.#settled = true;
+    // Every node that was sent the bytes has them, so no socket does any more. A call that failed may
+    // have left them in a queue: then they are garbage like any other.
+    const acknowledged = this.#calls === 0 && this.lastFailure === undefined;
+    if (acknowledged && this.#content !== undefined) payloadBuffers.recycle(this.#content.bytes);
     this.#content = undefined;
     this.#map.holds--;
     this.#ticker.delete(this);

@@ -2,9 +2,11 @@
  * Cuts a stream of chunks into blocks with as few copies as possible: a body that arrives as one
  * chunk, and whole blocks inside a big chunk, are used as they are; everything else is copied once
  * into a buffer made for its block. Chunks belong to the chunker from the moment they are pushed,
- * and no buffer is ever used twice: a block's bytes may still be on their way to a slow node long
- * after its upload has ended.
+ * blocks to whoever takes them: their bytes may still be on their way to a slow node long after the
+ * upload has ended.
  */
+import { payloadBuffers } from '../../base/buffer-pool.ts';
+
 export class Chunker {
   readonly #blockSize: number;
   /** Bytes still to come according to the caller; negative or NaN when that is not known. */
@@ -41,6 +43,8 @@ export class Chunker {
     const end = Math.min(chunk.length, offset + space);
     const bytes = end - offset === chunk.length ? chunk : chunk.subarray(offset, end);
     if (this.#filled === 0) {
+      // Several blocks may lie in one chunk: none of them may recycle its memory.
+      payloadBuffers.keep(bytes);
       this.#held = bytes;
     } else {
       this.#reserve(this.#filled + bytes.length).set(bytes, this.#filled);
@@ -65,8 +69,7 @@ export class Chunker {
     const current = this.#buffer;
     if (current !== undefined && current.length >= length) return current;
     const size = Math.max(length, current === undefined ? this.nextBytes : this.#blockSize);
-    // Not from the shared pool: a slice of it would keep a slab alive as long as the slowest node.
-    const buffer = Buffer.allocUnsafeSlow(size);
+    const buffer = payloadBuffers.take(size);
     const before = this.#held ?? current?.subarray(0, this.#filled);
     if (before !== undefined) buffer.set(before, 0);
     this.#held = undefined;

@@ -37,7 +37,8 @@ export interface OpenedObject {
   /**
    * The bytes of `range` (the whole object by default), verified block by block. Throws before the
    * first chunk when no replica can serve it, and at any later point when all replicas of a block
-   * fail: the reader must then break its own reply, never pad it.
+   * fail: the reader must then break its own reply, never pad it. Each chunk is private to the
+   * reader, who may recycle it (`base/buffer-pool.ts`).
    */
   read(range?: ByteRange): AsyncIterable<Buffer>;
   /**

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { payloadBuffers } from '../../base/buffer-pool.ts';
 import { Failure, isFailure } from '../../base/failure.ts';
 import { viewOf } from './testing/map-meta.ts';
 import { bodyOf, bytesOf, createWorld, TEST_BLOCK_SIZE as BLOCK } from './testing/world.ts';
@@ -348,4 +349,43 @@ test('blocks follow a layout that changes during an upload, and a discard finds 
     world.nodes.slice(3).map((node) => node.blocks.size),
     [0, 0, 0],
   );
+});
+
+const LARGE = 64 * 1024;
+/** A body of one block that is put together in a buffer of the pool. */
+const inPieces = (seed: number) => {
+  const bytes = bytesOf(LARGE, seed);
+  return bodyOf(bytes.subarray(0, 100), bytes.subarray(100));
+};
+
+test("a block's memory is recycled when all its nodes have it", async () => {
+  const world = await createWorld({ settings: { blockSize: LARGE } });
+  await world.put('a', inPieces(1));
+  const free = payloadBuffers.freeBytes;
+  assert.ok(free >= LARGE);
+  await world.put('b', inPieces(2));
+  assert.equal(payloadBuffers.freeBytes, free);
+});
+
+for (const fault of ['unavailable', 'hang'] as const) {
+  test(`a block's memory is not recycled after a put that ended as ${fault}`, async () => {
+    const world = await createWorld({ settings: { blockSize: LARGE } });
+    await world.put('a', inPieces(1));
+    const free = payloadBuffers.freeBytes;
+    world.node(1).fault = fault;
+    await world.put('b', inPieces(2));
+    await world.clock.advance(60_000);
+    assert.ok(payloadBuffers.freeBytes < free);
+  });
+}
+
+test('blocks that lie in one chunk of somebody else leave its memory alone', async () => {
+  const world = await createWorld({ settings: { blockSize: LARGE } });
+  const chunk = payloadBuffers.take(4 * LARGE);
+  chunk.set(bytesOf(4 * LARGE));
+  const expected = Buffer.from(chunk);
+  await world.put('a', bodyOf(chunk));
+  const next = payloadBuffers.take(4 * LARGE);
+  assert.notEqual(next.buffer, chunk.buffer);
+  assert.ok((await world.get('a')).equals(expected));
 });

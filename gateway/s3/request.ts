@@ -3,7 +3,10 @@
 /** Header names in lower case. A header sent twice is joined with `,` in order. */
 export type HeaderMap = Readonly<Record<string, string | undefined>>;
 
-/** Bytes as they come. Each chunk is private to the consumer; iterating twice is a mistake. */
+/**
+ * Bytes as they come. Each chunk is private to the consumer, who may recycle it
+ * (`base/buffer-pool.ts`); iterating twice is a mistake.
+ */
 export type ByteSource = AsyncIterable<Uint8Array>;
 
 export interface RawRequest {
@@ -36,7 +39,7 @@ export interface RawReply {
   /** Names as they go on the wire; undefined values are left out. */
   headers: Record<string, string | number | undefined>;
   /**
-   * Text and buffers are sent whole with their length. A source is streamed under the
+   * Text and buffers are sent whole with their length, and belong to the reply. A source is streamed under the
    * Content-Length in `headers`; if it throws, or ends early, the connection is destroyed.
    */
   body?: string | Uint8Array | ByteSource | undefined;

@@ -18,7 +18,6 @@ import { createRpcServer } from '../../base/rpc/server.ts';
 
 const SECRET = 'a secret for measurements only';
 const LIMITS = { metaBytesMax: 1 << 20, payloadBytesMax: 4 << 20 };
-const HEADROOM = 64;
 const META = { key: Buffer.alloc(22, 7), checksum: 12345678901234567890n, length: 4096 };
 
 const PUT = 1;
@@ -30,7 +29,6 @@ async function serve(address: string): Promise<void> {
   const server = createRpcServer({
     secret: SECRET,
     limits: LIMITS,
-    payloadHeadroom: HEADROOM,
     effects: systemEffects,
     log: silentLog,
     handler: async (request) => {
