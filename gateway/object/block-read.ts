@@ -8,7 +8,7 @@ import { Failure, toFailure } from '../../base/failure.ts';
 import type { ReplicaReport } from '../../meta/protocol.ts';
 import { type BlockKey, checksumOf, type ReadBlock } from '../../storage-node/protocol.ts';
 import type { PooledNode } from './node-pool.ts';
-import { type PlacementMap, sortForReading } from './placement.ts';
+import { type PlacementMap, readOrder } from './placement.ts';
 import { ReadPlan, type ReadProblem } from './read-plan.ts';
 import type { Ticker, Ticking } from './ticker.ts';
 
@@ -70,6 +70,10 @@ export class BlockRead implements Ticking {
   /** Exactly the piece's bytes, once it is done. */
   bytes: Buffer | undefined;
   failure: Failure | undefined;
+  /** A node answered that it has no such block. */
+  sawMissing = false;
+  /** Its reader looks for it by the newest layout. */
+  sought = false;
   /** Bytes of memory budget taken for this read. */
   charge = 0;
   readonly #env: BlockReadEnvironment;
@@ -99,7 +103,7 @@ export class BlockRead implements Ticking {
     this.map = options.map;
     this.#reader = options.reader;
     this.#signal = options.signal;
-    this.#nodes = sortForReading(options.map.nodesOf(options.piece.key.group), env.zone);
+    this.#nodes = readOrder(options.map, options.piece.key.group, env.zone);
     this.#plan = new ReadPlan(this.#nodes.length);
   }
 
@@ -176,7 +180,10 @@ export class BlockRead implements Ticking {
     const problem = problemOf(failure);
     const { counts } = this.#env;
     if (problem === 'corrupt') counts.corruptReplicas++;
-    if (problem === 'missing') counts.missingReplicas++;
+    if (problem === 'missing') {
+      this.sawMissing = true;
+      if (this.map.expects(this.piece.key.group, node)) counts.missingReplicas++;
+    }
     this.#lastFailure = failure;
     const next = this.#plan.failed(replica, problem);
     if (next !== undefined) counts.switches++;

@@ -116,6 +116,8 @@ class RangeReader implements AsyncIterableIterator<Buffer>, BlockReader {
   #exhausted = false;
   #finished = false;
   #failure: Failure | undefined;
+  /** The newest view was asked for because of the block at the head of the queue. */
+  #soughtAll = false;
   #waiting: Waiting | undefined;
 
   constructor(
@@ -168,9 +170,13 @@ class RangeReader implements AsyncIterableIterator<Buffer>, BlockReader {
 
   faultFound(fault: FoundFault): void {
     const { leases, repairer } = this.#env;
+    const map = leases.map();
+    const { key, node, reason } = fault;
     // A node that has given the group away since then is not to get its blocks back.
-    const owners = leases.map().nodesOf(fault.key.group);
-    if (owners.includes(fault.node)) repairer.add(fault, this.#hold);
+    if (!map.nodesOf(key.group).includes(node)) return;
+    // While data is being moved to a node, what it does not have yet is no fault.
+    if (reason === 'missing' && !map.expects(key.group, node)) return;
+    repairer.add(fault, this.#hold, map);
   }
 
   /** Further ahead when the consumer had to wait, less far when everything waited for it. */
@@ -245,6 +251,7 @@ class RangeReader implements AsyncIterableIterator<Buffer>, BlockReader {
       else waiting.reject(failure);
     } else if (head.bytes !== undefined) {
       this.#queue.shift();
+      this.#soughtAll = false;
       this.#uncharge(head);
       this.#waiting = undefined;
       this.#fill(false);
@@ -254,10 +261,32 @@ class RangeReader implements AsyncIterableIterator<Buffer>, BlockReader {
     }
   }
 
-  /** The layout may have changed while the block was being looked for at its old nodes. */
+  /**
+   * The layout may have changed while the block was being looked for at its old nodes. If a node said
+   * that it has no such block, the newest view is asked for first: the block was written by a layout
+   * that the metadata service knew before it told us of the object, and perhaps we do not know it yet.
+   */
   #retryElsewhere(failed: BlockRead): boolean {
+    if (failed.sought) return true;
+    const { leases } = this.#env;
+    if (leases.map() !== failed.map) {
+      this.#again(failed);
+      return true;
+    }
+    if (!failed.sawMissing || this.#soughtAll) return false;
+    failed.sought = true;
+    this.#soughtAll = true;
+    void leases.refresh().then(() => {
+      if (this.#finished || this.#queue[0] !== failed) return;
+      const map = leases.map();
+      if (map !== failed.map || map.changing) this.#again(failed);
+      else if (failed.failure !== undefined) this.#fail(failed.failure);
+    });
+    return true;
+  }
+
+  #again(failed: BlockRead): void {
     const map = this.#env.leases.map();
-    if (map === failed.map) return false;
     const signal = this.#cancel?.signal;
     const again = new BlockRead(this.#env.blocks, {
       piece: failed.piece,
@@ -268,7 +297,6 @@ class RangeReader implements AsyncIterableIterator<Buffer>, BlockReader {
     again.charge = failed.charge;
     this.#queue[0] = again;
     again.start();
-    return true;
   }
 
   #fail(failure: Failure): void {

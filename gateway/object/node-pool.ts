@@ -305,8 +305,8 @@ export class NodePool {
 
   /** An address can be taken over by another node; its copies would not be where they should be. */
   #checkIdentity(node: PooledNode, health: { id: string; clusterId: string | undefined }): void {
-    const stranger = health.clusterId !== undefined && health.clusterId !== this.#clusterId;
-    if (health.id === node.id && !stranger) return;
+    // One that no metadata service has taken in yet may be a blank disk under an old name.
+    if (health.id === node.id && health.clusterId === this.#clusterId) return;
     node.state = 'new';
     throw new Failure('conflict', `${node.address} is node ${health.id} of another place`);
   }

@@ -15,9 +15,19 @@ export class PlacementMap {
   holds = 0;
   readonly #nodes: readonly PooledNode[];
   readonly #assignment: Uint16Array;
+  /** Layouts before this one whose data is still being moved, newest first. */
+  readonly #older: readonly PlacementMap[];
 
-  /** `nodeOf` gives the pooled node of an id. Throws Failure `internal` for a broken layout. */
-  constructor(layout: Layout, nodeOf: (id: string) => PooledNode) {
+  /**
+   * `nodeOf` gives the pooled node of an id; `older`: the maps of layouts whose data has not all been
+   * moved yet, newest first. Throws Failure `internal` for a broken layout.
+   */
+  constructor(
+    layout: Layout,
+    nodeOf: (id: string) => PooledNode,
+    older: readonly PlacementMap[] = [],
+  ) {
+    this.#older = older;
     const slots = layout.groups * REPLICAS;
     assert(layout.assignment.length === slots * 2, 'a layout names the nodes of every group');
     this.epoch = layout.epoch;
@@ -36,6 +46,27 @@ export class PlacementMap {
     return placementStart(blob, this.groups);
   }
 
+  /** True while data is being moved to where this layout wants it. */
+  get changing(): boolean {
+    return this.#older.length > 0;
+  }
+
+  /**
+   * Whether `node`, one of the group's, should have all of its blocks. False while they are still
+   * being moved to it: then a block that it does not have is no fault.
+   */
+  expects(group: number, node: PooledNode): boolean {
+    return this.#older.every((map) => map.nodesOf(group).includes(node));
+  }
+
+  /** Nodes that had the group in older layouts and may hold blocks that have not been moved yet. */
+  olderNodesOf(group: number): PooledNode[] {
+    const now = this.nodesOf(group);
+    const older = new Set(this.#older.flatMap((map) => map.nodesOf(group)));
+    // A node without an address is gone for good: it cannot be asked.
+    return [...older].filter((node) => !now.includes(node) && node.client !== undefined);
+  }
+
   /** The nodes of a group, preferred first; a new array. */
   nodesOf(group: number): PooledNode[] {
     const nodes: PooledNode[] = [];
@@ -50,12 +81,30 @@ export class PlacementMap {
 }
 
 /**
+ * The nodes to ask for a block of `group`, best first. During a layout change: first those that have
+ * had the group all along, then those that are getting it, then those that had it before.
+ */
+export function readOrder(
+  map: PlacementMap,
+  group: number,
+  zone: string | undefined,
+): PooledNode[] {
+  const nodes = sortForReading(map.nodesOf(group), zone);
+  if (!map.changing) return nodes;
+  const kept = nodes.filter((node) => map.expects(group, node));
+  const fresh = nodes.filter((node) => !kept.includes(node));
+  const all = [...kept, ...fresh, ...sortForReading(map.olderNodesOf(group), zone)];
+  const well = all.filter((node) => STATE_COST[node.state] < STATE_COST.suspect);
+  return [...well, ...all.filter((node) => !well.includes(node))];
+}
+
+/**
  * Sorts `nodes` in place into the order in which they should be asked for a block: those that are
  * well first, then those of `zone`, then the fastest, then the least busy. Latencies count by powers
  * of two, so that equals share the load instead of all following the leader of the moment.
  */
 export function sortForReading(nodes: PooledNode[], zone: string | undefined): PooledNode[] {
-  // Three elements: an insertion sort; stable, so placement breaks the ties.
+  // A few elements: an insertion sort; stable, so placement breaks the ties.
   for (let i = 1; i < nodes.length; i++) {
     const node = nodes[i];
     if (node === undefined) continue;

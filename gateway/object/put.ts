@@ -268,12 +268,15 @@ class BlobWrite implements BlockOwner {
 
   #keysByNode(): Map<PooledNode, BlockKey[]> {
     const { blob } = this.#ticket;
+    const newest = this.#env.leases.map();
     const byNode = new Map<PooledNode, BlockKey[]>();
     this.#placed.forEach(({ from, map, start }, run) => {
       const to = this.#placed[run + 1]?.from ?? this.#blocks;
       for (let index = from; index < to; index++) {
         const group = (start + index) % map.groups;
-        for (const node of map.nodesOf(group)) {
+        // During a layout change blocks may have been copied to the group's new nodes meanwhile.
+        const nodes = new Set([...map.nodesOf(group), ...newest.nodesOf(group)]);
+        for (const node of nodes) {
           const keys = byNode.get(node);
           if (keys === undefined) byNode.set(node, [{ group, blob, index }]);
           else keys.push({ group, blob, index });

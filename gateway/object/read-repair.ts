@@ -11,6 +11,7 @@ import { type BlockContent, checksumOf } from '../../storage-node/protocol.ts';
 import type { FoundFault } from './block-read.ts';
 import { bounded } from './bounded.ts';
 import type { ByteBudget } from './byte-budget.ts';
+import type { PlacementMap } from './placement.ts';
 import type { ReadHold } from './writer-lease.ts';
 
 const REPAIRS_AT_ONCE = 4;
@@ -32,6 +33,7 @@ export interface RepairCounts {
 
 interface Repair extends FoundFault {
   hold: ReadHold;
+  map: PlacementMap;
   /** Bytes of memory budget that its content takes. */
   charge: number;
 }
@@ -67,9 +69,10 @@ export class ReadRepairer {
 
   /**
    * `hold`: the read that found it. The repair keeps the read's epoch, because a block must not be
-   * put back after the garbage collector has removed its blob.
+   * put back after the garbage collector has removed its blob; and `map` counts it as a user, because
+   * it must not be put back either on a node that has given its placement group away.
    */
-  add(fault: FoundFault, hold: ReadHold): void {
+  add(fault: FoundFault, hold: ReadHold, map: PlacementMap): void {
     const { key, node, reason } = fault;
     this.#report({ blob: key.blob, node: node.id, reason });
     const name = nameOf(fault);
@@ -83,7 +86,8 @@ export class ReadRepairer {
     const bytes = fault.content?.bytes.length ?? 0;
     const kept = bytes > 0 && this.#memory.tryAcquire(bytes);
     const content = kept ? fault.content : undefined;
-    this.#queue.push({ ...fault, content, hold: hold.share(), charge: kept ? bytes : 0 });
+    map.holds++;
+    this.#queue.push({ ...fault, content, hold: hold.share(), map, charge: kept ? bytes : 0 });
     this.counts.pending++;
     this.#next();
   }
@@ -108,6 +112,7 @@ export class ReadRepairer {
     }
     if (repair.charge > 0) this.#memory.release(repair.charge);
     repair.hold.release();
+    repair.map.holds--;
     this.#known.delete(nameOf(repair));
     this.counts.pending--;
     this.#running--;

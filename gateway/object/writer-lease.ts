@@ -136,6 +136,10 @@ export class WriterLeases {
   #revision = -1;
   #map: PlacementMap | undefined;
   #oldMaps: PlacementMap[] = [];
+  /** Epochs of the layouts that `#map` was made of. */
+  #epochs = '';
+  #refreshing: Promise<void> = Promise.resolve();
+  #nextRefresh: Promise<void> | undefined;
   #reads = new ReadEpoch(0);
   #oldReads: ReadEpoch[] = [];
   readonly #ending = new AbortController();
@@ -208,6 +212,20 @@ export class WriterLeases {
   async start(): Promise<void> {
     await this.#turn();
     this.#loop = this.#run();
+  }
+
+  /**
+   * Asks the metadata service for the newest view now; resolves when it is taken over, or could not
+   * be had. The question is sent after this call, never shared with one that is on its way already.
+   */
+  refresh(): Promise<void> {
+    this.#nextRefresh ??= this.#refreshing.then(() => {
+      this.#nextRefresh = undefined;
+      this.#refreshing =
+        this.#current === undefined ? Promise.resolve() : this.#renew(this.#current);
+      return this.#refreshing;
+    });
+    return this.#nextRefresh;
   }
 
   /** Lets nothing new begin. What runs goes on, under leases that are still renewed. */
@@ -359,10 +377,16 @@ export class WriterLeases {
     if (view.revision <= this.#revision) return;
     this.#revision = view.revision;
     this.#pool.update(view.clusterId, view.nodes);
-    if (view.layout === undefined || view.layout.epoch === this.#map?.epoch) return;
+    if (view.layout === undefined) return;
+    const { layout, previous } = view;
+    const epochs = [layout, ...previous].map(({ epoch }) => epoch).join(' ');
+    if (epochs === this.#epochs) return;
+    this.#epochs = epochs;
+    const nodeOf = (id: string) => this.#pool.node(id);
     if (this.#map !== undefined) this.#oldMaps.push(this.#map);
-    this.#map = new PlacementMap(view.layout, (id) => this.#pool.node(id));
-    this.#log.info({ epoch: view.layout.epoch }, 'layout taken over');
+    const older = previous.map((one) => new PlacementMap(one, nodeOf));
+    this.#map = new PlacementMap(layout, nodeOf, older);
+    this.#log.info({ epoch: layout.epoch, moving: older.length }, 'layout taken over');
   }
 
   #prune(): void {
