@@ -8,6 +8,7 @@ import { Failure } from '../../base/failure.ts';
 import type { KeyValueStore } from '../engine/kv.ts';
 import type { BucketUsage, Meta } from '../protocol.ts';
 import { createAttempts } from './attempts.ts';
+import { type Blobs, createBlobs } from './blobs.ts';
 import { createBuckets } from './buckets.ts';
 import { createComplete } from './complete.ts';
 import { createGarbage, type GarbageQueue } from './garbage.ts';
@@ -22,7 +23,8 @@ import { createUploads } from './uploads.ts';
 import { usageOfAll } from './usage.ts';
 
 export type { GarbageEntry, GarbageQueue } from './garbage.ts';
-export type { Repairs } from './repairs.ts';
+export type { Blobs, FoundBlob } from './blobs.ts';
+export type { RepairEntry, Repairs } from './repairs.ts';
 
 export type CatalogueMethods = Pick<
   Meta,
@@ -50,6 +52,7 @@ export type CatalogueMethods = Pick<
 export interface Catalogue extends CatalogueMethods {
   readonly garbage: GarbageQueue;
   readonly repairs: Repairs;
+  readonly blobs: Blobs;
   /** Buckets in the store. */
   bucketCount(): Promise<number>;
   /** Objects and bytes of all buckets together. */
@@ -95,6 +98,7 @@ export function createCatalogue(settings: CatalogueSettings): Catalogue {
     ...createComplete({ store, buckets, turns, attempts, lane, pause: runner.pause }),
     garbage: createGarbage({ store, runner, lane }),
     repairs: createRepairs({ store, runner, lane }),
+    blobs: createBlobs(store),
     bucketCount: () => buckets.count(),
     totalUsage: () => usageOfAll(store),
   };

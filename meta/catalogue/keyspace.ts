@@ -256,6 +256,16 @@ export function blobKey(blob: BlobId): Buffer {
   return out;
 }
 
+export function blobOfKey(row: Buffer): BlobId {
+  return row.toString('hex', 1) as BlobId;
+}
+
+/** All blobs, in the order of their ids, from after `after`. */
+export function blobBounds(after?: BlobId): Bounds {
+  const all = within(Buffer.from([BLOB]));
+  return after === undefined ? all : { start: justAfter(blobKey(after)), end: all.end };
+}
+
 const LIST_ID_PATTERN = /^[0-9a-f]{32}$/;
 
 /** Page 0 is the header. Throws Failure `invalid` for what is no list id. */
@@ -328,6 +338,16 @@ export function repairKey(blob: BlobId, node: string): Buffer {
 /** The repairs of one blob. */
 export function repairBounds(blob: BlobId): Bounds {
   return within(repairKey(blob, ''));
+}
+
+/** All repairs, by blob and node, from after the row `after`. */
+export function allRepairBounds(after?: Buffer): Bounds {
+  const all = within(Buffer.from([QUEUE, REPAIR]));
+  return after === undefined ? all : { start: justAfter(after), end: all.end };
+}
+
+export function repairOfKey(row: Buffer): { blob: BlobId; node: string } {
+  return { blob: row.toString('hex', 2, 18) as BlobId, node: row.toString('utf8', 18) };
 }
 
 export function queueLengthKey(queue: QueueName, lane: number): Buffer {
