@@ -1,5 +1,6 @@
 /** `StorageNode` over the wire. */
 import type { RpcChannel } from '../base/rpc/rpc.ts';
+import { createJournalClient } from './journal-wire.ts';
 import { encodeBlockKey, type StorageNode } from './protocol.ts';
 import {
   decodeEntries,
@@ -24,6 +25,7 @@ export { STORAGE_NODE_RPC_LIMITS } from './wire.ts';
 export function createStorageNodeClient(channel: RpcChannel): StorageNode {
   const { numbers } = METHODS;
   return {
+    journal: createJournalClient(channel, numbers.journal),
     async put(key, content, options) {
       const { bytes: payload, hash: payloadHash } = content;
       await channel.call(numbers.put, { meta: encodeBlockKey(key), payload, payloadHash }, options);

@@ -5,6 +5,7 @@
  *   lock        held by the process that uses the folder
  *   clean       there while the store is closed in order
  *   blocks/     the LMDB environment
+ *   journal/    another one: the metadata service's journal and snapshots
  */
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -36,6 +37,8 @@ export interface NodeFolder {
   readonly identity: NodeIdentity;
   /** The environment's folder. */
   readonly blocks: string;
+  /** Folder of the environment that holds the metadata journal. */
+  readonly journal: string;
   /** True when there is a store that was not closed in order: check it before opening it. */
   readonly unclean: boolean;
   /** The store is open: it is unclean from now on, until `release`. */
@@ -73,6 +76,7 @@ export function openNodeFolder(options: FolderOptions): NodeFolder {
 class OwnedFolder implements NodeFolder {
   readonly identity: NodeIdentity;
   readonly blocks: string;
+  readonly journal: string;
   readonly unclean: boolean;
   readonly #folder: string;
   readonly #unlock: () => void;
@@ -82,6 +86,7 @@ class OwnedFolder implements NodeFolder {
     this.#folder = folder;
     this.#unlock = unlock;
     this.blocks = join(folder, 'blocks');
+    this.journal = join(folder, 'journal');
     const known = readIdentity(folder);
     if (known !== undefined && id !== undefined && known.id !== id) {
       throw new Failure(
@@ -134,6 +139,11 @@ class OwnedFolder implements NodeFolder {
     const text = JSON.stringify({ format: FOLDER_FORMAT, ...this.identity }, null, 2);
     writeFileDurably(identityFile(this.#folder), `${text}\n`);
   }
+}
+
+/** The name of the node whose folder it is; undefined for a blank one. Failure `invalid`. */
+export function nodeNameIn(folder: string): string | undefined {
+  return readIdentity(folder)?.id;
 }
 
 const identityFile = (folder: string): string => join(folder, 'node.json');

@@ -8,20 +8,26 @@ import type { Effects } from '../base/clock.ts';
 import { Failure } from '../base/failure.ts';
 import { EXIT } from '../base/lifecycle.ts';
 import type { Log } from '../base/log.ts';
-import type { Address } from '../base/rpc/rpc.ts';
+import type { Address, RpcHandler } from '../base/rpc/rpc.ts';
 import { createRpcServer, type RpcServer } from '../base/rpc/server.ts';
 import { openEnvironment } from './block-store.ts';
 import { checkInChild } from './check.ts';
 import type { StorageNodeConfig } from './config.ts';
 import { type NodeFolder, openNodeFolder } from './folder.ts';
 import { type Membership, startMembership } from './membership.ts';
-import type { NodeHealth, StorageNode } from './protocol.ts';
+import { type JournalStore, openJournalStore } from './journal-store.ts';
+import type { StorageNode } from './protocol.ts';
 import type { Registrar } from './registrar.ts';
 import { createStorageNodeHandler } from './server.ts';
 import { createStorageNode, healthOf } from './service.ts';
 import type { DiskSpace } from './space.ts';
 import { type BlockStore, createBlockStore } from './store.ts';
 import { STORAGE_NODE_RPC_LIMITS } from './wire.ts';
+
+/** Address space for the metadata journal: snapshots of some hundred million objects. */
+const JOURNAL_MAP_BYTES = 64 * 1024 ** 3;
+
+export { nodeNameIn } from './folder.ts';
 
 export interface StorageNodeSurroundings {
   effects: Effects;
@@ -69,12 +75,15 @@ export async function startStorageNode(
   });
   const log = surroundings.log.child({ node: folder.identity.id });
   let store: BlockStore | undefined;
+  let journal: JournalStore | undefined;
   try {
     if (folder.unclean) await checkAfterUncleanStop(config, folder, log);
     store = openStore(config, folder, { ...surroundings, log });
+    journal = openJournal(config, folder, { ...surroundings, log });
     folder.opened();
-    return await serve(config, { ...surroundings, log }, folder, store);
+    return await serve(config, { ...surroundings, log }, folder, { store, journal });
   } catch (error) {
+    await journal?.close();
     folder.release({ clean: store !== undefined && (await store.close()) });
     throw error;
   }
@@ -126,20 +135,48 @@ function openStore(
   });
 }
 
+/** The metadata journal has an environment of its own, so that a damaged one takes no blocks along. */
+function openJournal(
+  config: StorageNodeConfig,
+  folder: NodeFolder,
+  surroundings: StorageNodeSurroundings,
+): JournalStore {
+  const { log, effects } = surroundings;
+  const environment = openEnvironment({
+    folder: folder.journal,
+    mapSizeBytes: Math.min(config.mapSizeBytes, JOURNAL_MAP_BYTES),
+  });
+  const die = surroundings.die ?? killSelf;
+  return openJournalStore({
+    environment,
+    clock: effects.clock,
+    identity: () => ({ id: folder.identity.id, clusterId: folder.identity.clusterId }),
+    disk: () => spaceOf(folder.journal),
+    floorBytes: config.freeFloorBytes,
+    watchdogMs: config.watchdogMs,
+    die: (reason, cause) => {
+      log.error({ reason, error: cause }, 'the journal cannot be trusted any more: ending at once');
+      die(reason, cause);
+    },
+  });
+}
+
 async function serve(
   config: StorageNodeConfig,
   surroundings: StorageNodeSurroundings,
   folder: NodeFolder,
-  store: BlockStore,
+  { store, journal }: { store: BlockStore; journal: JournalStore },
 ): Promise<RunningStorageNode> {
   const { effects, log } = surroundings;
   const { identity } = folder;
   const service = {
     store,
+    journal,
     clock: effects.clock,
     identity: () => ({ id: identity.id, clusterId: identity.clusterId }),
   };
-  const server = createServer(config, surroundings, store, healthOf(service));
+  const handler = createStorageNodeHandler(store, healthOf(service), journal);
+  const server = createServer(config, surroundings, handler);
   const address = config.listen === undefined ? undefined : await server?.listen(config.listen);
   const membership = announce(config, surroundings, folder, store, address);
   log.info({ address, folder: config.folder, blocks: store.stats().blocks }, 'serving blocks');
@@ -154,7 +191,8 @@ async function serve(
       closing ??= (async () => {
         await membership?.stop();
         await server?.close({ graceMs: config.drainMs });
-        const clean = await store.close();
+        const inOrder = await journal.close();
+        const clean = (await store.close()) && inOrder;
         folder.release({ clean });
       })();
       return closing;
@@ -165,14 +203,13 @@ async function serve(
 function createServer(
   config: StorageNodeConfig,
   surroundings: StorageNodeSurroundings,
-  store: BlockStore,
-  health: () => NodeHealth,
+  handler: RpcHandler,
 ): RpcServer | undefined {
   if (config.listen === undefined) return undefined;
   const { effects, log, secret } = surroundings;
   return createRpcServer({
     secret,
-    handler: createStorageNodeHandler(store, health),
+    handler,
     limits: STORAGE_NODE_RPC_LIMITS,
     effects,
     log,

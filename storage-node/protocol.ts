@@ -6,6 +6,15 @@ import type { CallOptions } from '../base/call.ts';
 import { blockChecksum } from '../base/checksum.ts';
 import { Failure } from '../base/failure.ts';
 import { BLOB_ID_BYTES, type BlobId, parseBlobId } from '../base/ids.ts';
+import type { JournalPosition } from './journal-record.ts';
+
+export {
+  decodeJournalRecord,
+  decodeJournalRecords,
+  encodeJournalRecord,
+  type JournalPosition,
+  type JournalRecord,
+} from './journal-record.ts';
 
 /** Largest block content in bytes. The default block size is 1 MiB; a blob names its own. */
 export const BLOCK_BYTES_MAX = 4 * 1024 * 1024;
@@ -122,7 +131,88 @@ export interface NodeHealth {
   stats: NodeStats;
 }
 
+/** Who writes the metadata journal: one opening of it by one process. Later ones have higher numbers. */
+export interface JournalClaim {
+  clusterId: string;
+  generation: number;
+  /** Random, in hex: two processes that took the same number are still two. */
+  token: string;
+}
+
+export interface JournalState {
+  node: string;
+  clusterId: string | undefined;
+  /** The highest claim so far; 0 and an empty token when there was none. */
+  generation: number;
+  token: string;
+  /** The records after `base` up to `last` are here without a gap; older ones may be. */
+  base: JournalPosition;
+  last: JournalPosition;
+  /** Generation of the record at `last`. */
+  lastGeneration: number;
+  /** Bytes of all records since `base`. */
+  bytes: number;
+}
+
+/** A copy of all metadata as of a place in the journal. */
+export interface SnapshotName {
+  sequence: number;
+  generation: number;
+}
+
+export interface StoredSnapshot extends SnapshotName {
+  /** Chunks stored here, in order. */
+  chunks: number[];
+}
+
+/** Largest chunk of a snapshot in bytes, and largest journal record. */
+export const JOURNAL_BYTES_MAX: number = BLOCK_BYTES_MAX + 1024 ** 2;
+
+/**
+ * The metadata service's journal and snapshots, kept beside the blocks. A node obeys the highest claim
+ * it has seen: calls of an earlier one are Failure `fenced`. Everything is on stable storage when a
+ * call resolves.
+ */
+export interface JournalNode {
+  state(options?: CallOptions): Promise<JournalState>;
+  /** Takes the journal over. `fenced`: somebody did so with a higher number, or with this one. */
+  claim(claim: JournalClaim, options?: CallOptions): Promise<JournalState>;
+  /** Drops what comes after `keep`; when the record at `keep` is not here, the journal begins anew there. */
+  trim(
+    command: { claim: JournalClaim; keep: JournalPosition },
+    options?: CallOptions,
+  ): Promise<JournalState>;
+  /**
+   * Appends encoded records (one after the other). Those that are here already are skipped; one that
+   * does not follow on `last` is Failure `conflict`.
+   */
+  append(
+    command: { claim: JournalClaim; records: Buffer },
+    options?: CallOptions,
+  ): Promise<JournalPosition>;
+  /** Records from sequence `from` on, about `bytesMax` of them; damaged ones are left out. */
+  read(
+    query: { from: number; bytesMax: number },
+    options?: CallOptions,
+  ): Promise<{ records: Buffer; next: number | undefined }>;
+  /** Drops records up to sequence `upTo`. */
+  truncate(command: { claim: JournalClaim; upTo: number }, options?: CallOptions): Promise<void>;
+  putChunk(
+    command: { claim: JournalClaim; snapshot: SnapshotName; index: number; bytes: Buffer },
+    options?: CallOptions,
+  ): Promise<void>;
+  /** Failure `not-found` when it is not here. */
+  chunk(query: { snapshot: SnapshotName; index: number }, options?: CallOptions): Promise<Buffer>;
+  snapshots(options?: CallOptions): Promise<StoredSnapshot[]>;
+  dropSnapshot(
+    command: { claim: JournalClaim; snapshot: SnapshotName },
+    options?: CallOptions,
+  ): Promise<void>;
+}
+
 export interface StorageNode {
+  /** The metadata journal on this node; a node of a test may have none. */
+  readonly journal?: JournalNode | undefined;
   /**
    * Stores a block; resolves when it is on stable storage. Repeating it with the same content is
    * fine. Failures: `conflict` (the key holds other content), `corrupt` (`hash` does not match

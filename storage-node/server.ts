@@ -3,7 +3,8 @@ import { payloadBuffers } from '../base/buffer-pool.ts';
 import { Failure } from '../base/failure.ts';
 import { dispatchMethods } from '../base/rpc/method-table.ts';
 import type { RpcHandler, RpcMessage, RpcRequest } from '../base/rpc/rpc.ts';
-import type { BlockContent, NodeHealth } from './protocol.ts';
+import { serveJournal } from './journal-wire.ts';
+import type { BlockContent, JournalNode, NodeHealth } from './protocol.ts';
 import type { BlockStore } from './store.ts';
 import {
   decodeGet,
@@ -24,7 +25,11 @@ const NOTHING: RpcMessage = { meta: undefined };
  * Works on the store directly, under the keys as they came: the codec has verified the payload
  * against its hash, so that hash is the content's and nothing is hashed twice in this process.
  */
-export function createStorageNodeHandler(store: BlockStore, health: () => NodeHealth): RpcHandler {
+export function createStorageNodeHandler(
+  store: BlockStore,
+  health: () => NodeHealth,
+  journal?: JournalNode | undefined,
+): RpcHandler {
   return dispatchMethods(METHODS, {
     async put(request) {
       const content = contentOf(request);
@@ -61,6 +66,7 @@ export function createStorageNodeHandler(store: BlockStore, health: () => NodeHe
     },
     stats: async () => ({ meta: store.stats() }),
     health: async () => ({ meta: health() }),
+    journal: (request) => serveJournal(journal, request),
   });
 }
 

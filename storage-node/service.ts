@@ -7,6 +7,7 @@ import {
   type BlockContent,
   decodeBlockKey,
   encodeBlockKey,
+  type JournalNode,
   type NodeHealth,
   type StorageNode,
 } from './protocol.ts';
@@ -14,6 +15,8 @@ import type { BlockStore } from './store.ts';
 
 export interface ServiceOptions {
   store: BlockStore;
+  /** The metadata journal on this node. */
+  journal?: JournalNode | undefined;
   clock: Clock;
   /** Who the node is; the cluster's id is known from the first registration on. */
   identity: () => { id: string; clusterId: string | undefined };
@@ -35,6 +38,7 @@ export function createStorageNode(options: ServiceOptions): StorageNode {
   const call = <T>(work: () => T | Promise<T>, callOptions?: CallOptions): Promise<T> =>
     callOptions === undefined ? start(work) : limited(work, callOptions, clock);
   return {
+    journal: options.journal,
     put: (key, content, callOptions) =>
       call(() => store.put(encodeBlockKey(key), verified(content)), callOptions),
     get: (key, range, callOptions) =>

@@ -14,17 +14,18 @@
  *   health    nothing                                       meta: NodeHealth
  *   verify    meta: group u16 ‖ bytesMax u32 [‖ after: key]  meta: blocks u32 ‖ bytes u32 [‖ next: key];
  *                                                           payload: keys of corrupt blocks
+ *   journal   see journal-wire.ts
  */
 import { Failure } from '../base/failure.ts';
 import { methodTable } from '../base/rpc/method-table.ts';
 import type { RpcLimits, RpcMessage, RpcMeta } from '../base/rpc/rpc.ts';
 import {
-  BLOCK_BYTES_MAX,
   BLOCK_KEY_BYTES,
   type BlockKey,
   type BlockRange,
   decodeBlockKey,
   encodeBlockKey,
+  JOURNAL_BYTES_MAX,
   KEYS_PER_CALL_MAX,
   type ListedBlock,
   type NodeHealth,
@@ -44,12 +45,13 @@ export const METHODS = methodTable([
   'stats',
   'health',
   'verify',
+  'journal',
 ]);
 
 /** Limits for the channel and the server of a storage node. */
 export const STORAGE_NODE_RPC_LIMITS: RpcLimits = {
   metaBytesMax: 4096,
-  payloadBytesMax: BLOCK_BYTES_MAX,
+  payloadBytesMax: JOURNAL_BYTES_MAX,
 };
 
 const RANGE_BYTES = 8;
