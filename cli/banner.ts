@@ -16,6 +16,8 @@ export interface BannerInput {
   data: string;
   dataIsTemporary: boolean;
   status: MetaStatus;
+  /** How the reader runs Ashlar. */
+  command: string;
   /** Prints client settings; undefined when there is no folder to find them in. */
   profileCommand: string | undefined;
 }
@@ -52,12 +54,29 @@ export function banner(input: BannerInput): string {
     row('Key', `${input.accessKey} / ${input.secretKey ?? `(secret: ${input.secretHint})`}`),
     ...(input.buckets.length > 0 ? [row('Buckets', input.buckets.join(', '))] : []),
     row('Nodes', `${nodes.join(' · ')}   free ${formatBytes(freeForObjects(status))}`),
+    ...spareRows(input, row),
     row('Data', input.data),
     '',
     ...tryLines(input).map((line, index) => row(index === 0 ? 'Try' : '', line)),
     '  Ctrl+C stops.',
     '',
   ].join('\n');
+}
+
+/** Nodes that hold no data yet, and how to change that. */
+function spareRows(
+  { status: { view }, command }: BannerInput,
+  row: (name: string, text: string) => string,
+): string[] {
+  const placed = new Set(view.layout?.nodes.map(({ id }) => id));
+  const spare = view.nodes.map(({ id }) => id).filter((id) => !placed.has(id));
+  if (view.layout === undefined || spare.length === 0) return [];
+  return [
+    row(
+      'Spare',
+      `${spare.join(', ')}: not used yet. ${command} layout stage add ${spare.join(' ')}; then layout apply`,
+    ),
+  ];
 }
 
 function tryLines({ profileCommand, s3, region, accessKey, secretKey }: BannerInput): string[] {

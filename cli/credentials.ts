@@ -12,7 +12,7 @@ export interface RootCredentials {
 }
 
 export const CREDENTIALS_FILE = 'credentials.json';
-const CLUSTER_SECRET_FILE = 'cluster.key';
+export const CLUSTER_SECRET_FILE = 'cluster.key';
 
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
 

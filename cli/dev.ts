@@ -1,7 +1,7 @@
 /** `ashlar dev`: a throw-away endpoint in one process. */
 import { resolve } from 'node:path';
 import { systemEffects } from '../base/clock.ts';
-import type { Loaded } from '../base/config.ts';
+import { type Loaded, processEnvironment } from '../base/config.ts';
 import { stopOnSignals } from '../base/lifecycle.ts';
 import { createLog } from '../base/log.ts';
 import { banner } from './banner.ts';
@@ -11,7 +11,7 @@ import { writeEndpoint } from './endpoint.ts';
 import { writeReadyFile } from './ready-file.ts';
 import { gatewayConfig } from './gateway-settings.ts';
 import type { Settings } from './settings.ts';
-import { terminalLogLevel } from './terminal.ts';
+import { commandName, terminalLogLevel } from './terminal.ts';
 import { VERSION } from './version.ts';
 
 const effects = systemEffects;
@@ -51,7 +51,8 @@ export async function runDev(
   }
   if (readyFile !== undefined) {
     const processes = [{ role: 'gateway' as const, name: 'dev', pid: process.pid }];
-    writeReadyFile(readyFile, { s3, admin, processes }, effects.random);
+    const admins = admin === '' ? [] : [admin];
+    writeReadyFile(readyFile, { s3, admin, admins, processes }, effects.random);
   }
   if (!terminal) {
     log.info({ s3, admin, accessKey: root.accessKey }, 'serving');
@@ -71,6 +72,7 @@ export async function runDev(
       data: folder ?? 'a temporary folder',
       dataIsTemporary: folder === undefined,
       status: await running.meta.status(),
+      command: commandName(processEnvironment()),
       profileCommand: undefined,
     }),
   );

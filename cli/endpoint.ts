@@ -9,21 +9,33 @@ import type { Settings } from './settings.ts';
 
 const ENDPOINT_FILE = 'endpoint.json';
 
-export function writeEndpoint(
-  folder: string,
-  endpoint: { url: string; region: string },
-  random: Random,
-): void {
+/** What other commands may know of a folder's Ashlar, without its secrets. */
+export interface LocalEndpoint {
+  /** URL of the S3 endpoint. */
+  url: string;
+  region: string;
+  /** Address of the metadata service; none when everything runs in one process. */
+  meta?: string | undefined;
+  /** URL of the admin endpoint (health, metrics) of each gateway. */
+  admins?: string[] | undefined;
+}
+
+export function writeEndpoint(folder: string, endpoint: LocalEndpoint, random: Random): void {
   writeWhole(join(folder, ENDPOINT_FILE), `${JSON.stringify(endpoint, null, 2)}\n`, random);
+}
+
+/** What was written last, or undefined when nothing was ever started there. */
+export function readLocalEndpoint(folder: string): LocalEndpoint | undefined {
+  const stored = readIfThere(join(folder, ENDPOINT_FILE));
+  return stored === undefined ? undefined : (JSON.parse(stored) as LocalEndpoint);
 }
 
 /** The endpoint of `folder` with its keys: from the environment, else from the folder. */
 export function readEndpoint(folder: string, settings: Settings): Endpoint {
-  const stored = readIfThere(join(folder, ENDPOINT_FILE));
-  const { url, region } =
-    stored === undefined
-      ? { url: `http://${settings.s3.listen}`, region: settings.s3.region }
-      : (JSON.parse(stored) as { url: string; region: string });
+  const { url, region } = readLocalEndpoint(folder) ?? {
+    url: `http://${settings.s3.listen}`,
+    region: settings.s3.region,
+  };
   const { accessKey, secretKey } = settings.root;
   if (accessKey !== undefined && secretKey !== undefined)
     return { url, region, accessKey, secretKey };

@@ -3,6 +3,8 @@ import { Command, CommanderError } from 'commander';
 import { ConfigError, describeConfig, type Loaded, processEnvironment } from '../base/config.ts';
 import { Failure } from '../base/failure.ts';
 import { EXIT } from '../base/lifecycle.ts';
+import { addOperatorCommands } from './operate/commands.ts';
+import { VerbError } from './operate/exit.ts';
 import { addSettings, settingFlags } from './options.ts';
 import { loadSettings, type Settings } from './settings.ts';
 import { StartFailure } from './supervisor.ts';
@@ -119,6 +121,7 @@ function build(): Command {
   ).action(async (options: Options) =>
     (await import('./profile-command.ts')).saveProfile(load(options).value),
   );
+  addOperatorCommands(program, load);
   return program;
 }
 
@@ -142,6 +145,10 @@ function report(error: unknown): number {
   if (error instanceof ConfigError) {
     for (const problem of error.problems) console.error(`ashlar: ${problem}`);
     return EXIT.badConfig;
+  }
+  if (error instanceof VerbError) {
+    console.error(`ashlar: ${error.message}`);
+    return error.exitCode;
   }
   if (error instanceof StartFailure) {
     console.error(`ashlar: ${error.message}`);

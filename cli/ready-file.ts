@@ -8,6 +8,8 @@ export interface ReadyFile {
   s3: string;
   /** URL of the admin endpoint. */
   admin: string;
+  /** URLs of the admin endpoints of all gateways, the first one included. */
+  admins: string[];
   processes: RunningProcess[];
 }
 

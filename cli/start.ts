@@ -11,9 +11,12 @@ import { systemEffects } from '../base/clock.ts';
 import { ConfigError, type Loaded, processEnvironment, settingAt } from '../base/config.ts';
 import { stopOnSignals } from '../base/lifecycle.ts';
 import { createLog, type Log } from '../base/log.ts';
+import { nodeNameIn } from '../storage-node/main.ts';
 import { banner } from './banner.ts';
 import { CREDENTIALS_FILE, clusterSecret, folderCredentials } from './credentials.ts';
+import { chooseDisks, type Disk, readDisks, rememberDisks } from './disks.ts';
 import { writeEndpoint } from './endpoint.ts';
+import { writeWhole } from './files.ts';
 import { startProcess } from './processes.ts';
 import { writeReadyFile } from './ready-file.ts';
 import { connectMeta } from './roles.ts';
@@ -39,7 +42,7 @@ interface Plan {
   /** Settings for each role, as variables. */
   env: Readonly<Record<string, string | undefined>>;
   generatedKeys: boolean;
-  disks: string[];
+  disks: Disk[];
   /** Where a role listens: a Unix socket, cheaper than TCP; undefined where there is none. */
   socket(name: string): string | undefined;
 }
@@ -58,7 +61,7 @@ export async function runStart(
   const { settings } = plan;
   const log = createLog({ level: terminalLogLevel(loaded), fields: { role: 'supervisor' } });
 
-  let endpoint: { s3: string; admin: string } | undefined;
+  let endpoint: { s3: string; admin: string; admins: string[] } | undefined;
   const changed = (): void => {
     if (readyFile === undefined || endpoint === undefined) return;
     writeReadyFile(readyFile, { ...endpoint, processes: supervisor.processes() }, effects.random);
@@ -79,9 +82,12 @@ export async function runStart(
   const progress = (text: string): void => {
     if (terminal) console.log(`  starting: ${text} ...`);
   };
-  const started = await startRoles(plan, supervisor, progress);
-  endpoint = { s3: started.s3, admin: started.admin };
-  writeEndpoint(plan.folder, { url: started.s3, region: settings.s3.region }, effects.random);
+  const started = await startRoles(plan, supervisor, log, progress);
+  const { s3, admin, admins, metaAddress } = started;
+  endpoint = { s3, admin, admins };
+  const { region } = settings.s3;
+  writeEndpoint(plan.folder, { url: s3, region, meta: metaAddress, admins }, effects.random);
+  writeScrapeTargets(plan.folder, admins);
   changed();
   if (terminal) await showBanner(plan, started, log);
   else log.info({ ...endpoint, data: plan.folder, accessKey: settings.root.accessKey }, 'serving');
@@ -96,15 +102,15 @@ function makePlan(loaded: Loaded<Settings>): Plan {
       'Set both ASHLAR_ROOT_ACCESS_KEY and ASHLAR_ROOT_SECRET_KEY, or neither: then a pair is generated.',
     ]);
   }
-  if (disks.length > 0 && disks.length < 3) {
-    throw new ConfigError(['--disk: three replicas need three folders or more.']);
-  }
   const { accessKey, secretKey } = root;
   const { credentials, generated } =
     accessKey !== undefined && secretKey !== undefined
       ? { credentials: { accessKey, secretKey }, generated: false }
       : folderCredentials(folder, effects.random);
   const secret = loaded.value.cluster.secret ?? clusterSecret(folder, effects.random);
+  const remembered = readDisks(folder);
+  const chosen = chooseDisks({ data: folder, given: disks, remembered, nameIn: nodeNameIn });
+  rememberDisks(folder, chosen, remembered, effects.random);
   return {
     folder,
     settings: { ...loaded.value, root: credentials, cluster: { secret } },
@@ -116,10 +122,7 @@ function makePlan(loaded: Loaded<Settings>): Plan {
       ASHLAR_LOG_LEVEL: terminalLogLevel(loaded),
     },
     generatedKeys: generated,
-    disks:
-      disks.length > 0
-        ? disks.map((disk) => resolve(disk))
-        : [1, 2, 3].map((number) => join(folder, `node-${number}`)),
+    disks: chosen,
     socket: (name) => socketAddress(join(folder, 'run'), name),
   };
 }
@@ -153,81 +156,127 @@ function roleEnvironment(
 
 interface Started {
   s3: string;
+  /** Admin URL of the first gateway, and of all of them. */
   admin: string;
+  admins: string[];
   metaAddress: string;
 }
+
+type StartRole = (
+  spec: Omit<ProcessSpec, 'start'>,
+  variables: (previous: ReadyMessage | undefined) => Record<string, string>,
+) => Promise<ReadyMessage>;
 
 /** Metadata service, nodes, the first gateway (which settles the ports), the other gateways. */
 async function startRoles(
   plan: Plan,
   supervisor: Supervisor,
+  log: Log,
   progress: (text: string) => void,
 ): Promise<Started> {
-  const { settings, env } = plan;
-  const role = (
-    name: ProcessSpec['role'],
-    title: string,
-    variables: (previous: ReadyMessage | undefined) => Record<string, string>,
-  ): Promise<ReadyMessage> =>
+  const role: StartRole = (spec, variables) =>
     supervisor.run({
-      role: name,
-      name: title,
+      ...spec,
       start: (events, previous) =>
         startProcess(
-          { entry: ENTRY, args: [name], env: { ...env, ...variables(previous) } },
+          { entry: ENTRY, args: [spec.role], env: { ...plan.env, ...variables(previous) } },
           events,
         ),
     });
-
   progress('metadata service');
-  const meta = await role('meta', 'meta', (previous) => ({
+  const meta = await role({ role: 'meta', name: 'meta' }, (previous) => ({
     ASHLAR_META_DATA: join(plan.folder, 'meta'),
     ASHLAR_META_LISTEN: plan.socket('meta') ?? previous?.['address'] ?? '127.0.0.1:0',
     ASHLAR_META_EXPECTED_NODES: String(plan.disks.length),
   }));
   const metaAddress = meta['address'] ?? '';
   progress('storage nodes');
-  await Promise.all(
-    plan.disks.map((disk, index) => {
-      const id = `node-${index + 1}`;
-      return role('node', id, (previous) => ({
+  await startNodes(plan, role, metaAddress, log);
+  progress('gateways');
+  return { ...(await startGateways(plan.settings, role, metaAddress)), metaAddress };
+}
+
+/** Two nodes of a cluster that has its layout are enough to go on; the others are tried again. */
+async function startNodes(
+  plan: Plan,
+  role: StartRole,
+  metaAddress: string,
+  log: Log,
+): Promise<void> {
+  const starting = await Promise.allSettled(
+    plan.disks.map(({ id, folder }) =>
+      role({ role: 'node', name: id, keepTrying: true }, (previous) => ({
         ASHLAR_NODE_ID: id,
-        ASHLAR_NODE_DATA: disk,
+        ASHLAR_NODE_DATA: folder,
         ASHLAR_NODE_LISTEN: plan.socket(id) ?? previous?.['address'] ?? '127.0.0.1:0',
         ASHLAR_META_ADDRESS: metaAddress,
-      }));
-    }),
+      })),
+    ),
   );
-  progress('gateways');
+  const refused = starting.filter((outcome) => outcome.status === 'rejected');
+  if (refused.length === 0) return;
+  const client = connectMeta(metaAddress, plan.settings.cluster.secret ?? '', log);
+  try {
+    const { view } = await client.meta.status();
+    const placed = view.nodes.filter(
+      (node) => node.state === 'up' && view.layout?.nodes.some(({ id }) => id === node.id),
+    );
+    if (placed.length < 2) throw refused[0]?.reason;
+  } finally {
+    await client.close();
+  }
+  for (const { reason } of refused) {
+    log.error({ reason: String(reason) }, 'going on without a storage node');
+  }
+}
+
+/**
+ * All gateways share the S3 port. Each has an admin endpoint of its own, since each counts its own
+ * requests: the first one where it was asked for, the others on any free port of that host.
+ */
+async function startGateways(
+  settings: Settings,
+  role: StartRole,
+  metaAddress: string,
+): Promise<Omit<Started, 'metaAddress'>> {
+  const { s3, admin } = settings;
   const count = settings.gateways ?? availableParallelism();
-  const share = String(count > 1);
-  const first = await role('gateway', 'gateway-1', (previous) => ({
+  const common = {
     ASHLAR_META_ADDRESS: metaAddress,
-    ASHLAR_S3_SHARE_PORT: share,
-    ...(previous === undefined
-      ? {}
-      : {
-          ASHLAR_S3_LISTEN: hostPort(previous['s3']),
-          ASHLAR_ADMIN_LISTEN: hostPort(previous['admin']),
-        }),
+    ASHLAR_S3_SHARE_PORT: String(count > 1),
+  };
+  const first = await role({ role: 'gateway', name: 'gateway-1' }, (previous) => ({
+    ...common,
+    ASHLAR_S3_LISTEN: again(s3.listen, previous?.['s3']),
+    ASHLAR_ADMIN_LISTEN: again(admin.listen, previous?.['admin']),
   }));
-  await Promise.all(
+  const anyPort = admin.listen.replace(/:\d+$/, ':0');
+  const others = await Promise.all(
     Array.from({ length: count - 1 }, (_, index) =>
-      role('gateway', `gateway-${index + 2}`, () => ({
-        ASHLAR_META_ADDRESS: metaAddress,
-        ASHLAR_S3_SHARE_PORT: share,
-        ASHLAR_S3_LISTEN: hostPort(first['s3']),
-        ASHLAR_ADMIN_LISTEN: 'off',
+      role({ role: 'gateway', name: `gateway-${index + 2}` }, (previous) => ({
+        ...common,
+        ASHLAR_S3_LISTEN: again(s3.listen, first['s3']),
+        ASHLAR_ADMIN_LISTEN: again(anyPort, previous?.['admin']),
         ASHLAR_BUCKETS: '',
       })),
     ),
   );
-  return { s3: first['s3'] ?? '', admin: first['admin'] ?? '', metaAddress };
+  const admins = [first, ...others].flatMap((ready) => ready['admin'] || []);
+  return { s3: first['s3'] ?? '', admin: first['admin'] ?? '', admins };
 }
 
-/** `127.0.0.1:9000` of `http://127.0.0.1:9000`; `off` of nothing. */
-const hostPort = (url: string | undefined): string =>
-  url === undefined || url === '' ? 'off' : url.replace(/^https?:\/\//, '');
+/** Where `listen` was bound before: its own host, and the port of that URL. */
+function again(listen: string, url: string | undefined): string {
+  const port = /:(\d+)$/.exec(url ?? '')?.[1];
+  return port === undefined ? listen : listen.replace(/:\d+$/, `:${port}`);
+}
+
+/** For Prometheus (`file_sd_configs`): one target per gateway. */
+function writeScrapeTargets(folder: string, admins: readonly string[]): void {
+  const targets = admins.map((url) => url.replace(/^https?:\/\//, ''));
+  const text = JSON.stringify([{ targets, labels: { job: 'ashlar' } }], null, 2);
+  writeWhole(join(folder, 'prometheus-targets.json'), `${text}\n`, effects.random);
+}
 
 /**
  * Gateways share their port, so the kernel would let a second Ashlar share it too. Listening once
@@ -253,7 +302,7 @@ async function showBanner(plan: Plan, started: Started, log: Log): Promise<void>
   const { settings } = plan;
   const client = connectMeta(started.metaAddress, settings.cluster.secret ?? '', log);
   try {
-    const command = `${commandName(processEnvironment())} profile print --data ${plan.folder}`;
+    const command = commandName(processEnvironment());
     console.log(
       banner({
         version: VERSION,
@@ -268,7 +317,8 @@ async function showBanner(plan: Plan, started: Started, log: Log): Promise<void>
         data: plan.folder,
         dataIsTemporary: false,
         status: await client.meta.status(),
-        profileCommand: command,
+        command,
+        profileCommand: `${command} profile print --data ${plan.folder}`,
       }),
     );
   } finally {

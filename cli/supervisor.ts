@@ -27,6 +27,11 @@ export interface ProcessEvents {
 export interface ProcessSpec {
   role: Role;
   name: string;
+  /**
+   * When it refuses to start, `run` rejects, and it is tried again now and then all the same: what
+   * keeps it from starting can be mended while the others run.
+   */
+  keepTrying?: boolean;
   /** Starts it; `previous` is the ready message of its last life, so that it keeps its addresses. */
   start(events: ProcessEvents, previous: ReadyMessage | undefined): ProcessHandle;
 }
@@ -102,6 +107,10 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
           const fields = { process: name, ...outcome };
           if (!child.everReady && FINAL_CODES.has(outcome.code ?? 0)) {
             settled.failed(new StartFailure(name, outcome.code ?? 1, outcome.lastWords));
+            if (child.spec.keepTrying !== true) return;
+            child.pauseMs = RESTART_MS_MAX;
+            log.error(fields, 'process refuses to start: trying again now and then');
+            child.restart = effects.clock.after(RESTART_MS_MAX, () => launch(child, settled));
             return;
           }
           if (effects.clock.monotonic() - child.startedAt > STABLE_MS) child.pauseMs = 0;

@@ -1,0 +1,216 @@
+/** The verbs for operators, as the command line names them. Each loads what it needs. */
+import { type Command, Option } from 'commander';
+import { duration, type Loaded } from '../../base/config.ts';
+import { EXIT } from '../../base/lifecycle.ts';
+import type { LayoutChange } from '../../meta/admin-protocol.ts';
+import { addSettings } from '../options.ts';
+import type { Settings } from '../settings.ts';
+import type { Operator } from './connect.ts';
+import { VerbError } from './exit.ts';
+import type { Screen } from './screen.ts';
+
+type Options = Readonly<Record<string, unknown>>;
+type Load = (options: Options) => Loaded<Settings>;
+type Work = (operator: Operator, screen: Screen, options: Options) => Promise<void>;
+
+const TIMEOUT_MS = 10_000;
+const YES = ['--yes', 'Do not ask.'] as const;
+
+/** Adds what every verb takes. */
+function verb(parent: Command, usage: string, description: string): Command {
+  return addSettings(parent.command(usage).description(description), [
+    'data',
+    'meta.address',
+    'cluster',
+  ])
+    .option('--json', 'Print JSON.')
+    .addOption(
+      new Option('--timeout <DURATION>', 'Longest time to wait for an answer.').default('10s'),
+    );
+}
+
+function time(text: unknown, option: string): number {
+  const parsed = duration().safeParse(text);
+  if (parsed.success) return parsed.data;
+  throw new VerbError(`${option}: expected a duration such as 500ms, 10s or 5m.`, EXIT.usage);
+}
+
+/** Connects, runs, and closes; `options` are the verb's own. */
+async function run(load: Load, options: Options, work: Work): Promise<void> {
+  const { operate } = await import('./connect.ts');
+  const { createScreen } = await import('./screen.ts');
+  const timeoutMs = time(options['timeout'] ?? TIMEOUT_MS, '--timeout');
+  const screen = createScreen(options['json'] === true);
+  await operate(load(options), timeoutMs, (operator) => work(operator, screen, options));
+}
+
+export function addOperatorCommands(program: Command, load: Load): void {
+  addStatus(program, load);
+  addNodes(program.commands.find((one) => one.name() === 'node') ?? program, load);
+  addLayout(program, load);
+  addJobs(program, load);
+  addInspection(program, load);
+}
+
+function addStatus(program: Command, load: Load): void {
+  verb(program, 'status', 'The state of the cluster on one screen.').action((options: Options) =>
+    run(load, options, async (operator, screen) =>
+      (await import('./status.ts')).showStatus(operator, screen),
+    ),
+  );
+  verb(program, 'health', 'Exit code 0 when all is well, 1 when not, 69 when nobody answers.')
+    .option('--wait <DURATION>', 'Wait for it as long as this.')
+    .action((options: Options) =>
+      run(load, options, async (operator, screen) => {
+        const waitMs = options['wait'] === undefined ? 0 : time(options['wait'], '--wait');
+        await (await import('./status.ts')).showHealth(operator, screen, waitMs);
+      }),
+    );
+}
+
+/** Beside `ashlar node`, which runs one: `ashlar node list` and so on. */
+function addNodes(node: Command, load: Load): void {
+  verb(node, 'list', 'All storage nodes.').action((options: Options) =>
+    run(load, options, async (operator, screen) =>
+      (await import('./status.ts')).listNodes(operator, screen),
+    ),
+  );
+  verb(node, 'info <NODE>', 'One storage node.').action((id: string, options: Options) =>
+    run(load, options, async (operator, screen) =>
+      (await import('./status.ts')).showNode(operator, screen, id),
+    ),
+  );
+  const changes = {
+    drain: 'Empty a node; it serves until its data is elsewhere.',
+    undrain: 'Let a node that is being emptied be filled again.',
+    remove: 'Take a node out of the cluster for good.',
+    replace: "Accept a new, blank disk under the node's name and fill it.",
+  } as const;
+  for (const kind of ['drain', 'undrain', 'remove', 'replace'] as const) {
+    const command = verb(node, `${kind} <NODE>`, changes[kind]).option(...YES);
+    if (kind === 'remove') {
+      command.option('--force', 'Even when it holds the only good copy of something.');
+    }
+    command.action((id: string, options: Options) =>
+      run(load, options, async (operator, screen) => {
+        const change: LayoutChange =
+          kind === 'remove'
+            ? { kind, node: id, ...(options['force'] === true ? { force: true } : {}) }
+            : { kind, node: id };
+        const { changeNode } = await import('./layout.ts');
+        await changeNode(operator, screen, change, options['yes'] === true);
+      }),
+    );
+  }
+}
+
+function addLayout(program: Command, load: Load): void {
+  const layout = program.command('layout').description('Which node holds what.');
+  verb(layout, 'show', 'The layout in force, and what is staged.').action((options: Options) =>
+    run(load, options, async (operator, screen) =>
+      (await import('./layout.ts')).showLayout(operator, screen),
+    ),
+  );
+  verb(
+    layout,
+    'stage <CHANGE> <ARGUMENT...>',
+    'Stage: add|drain|undrain|remove|replace NODE..., zone NODE ZONE, weight NODE SIZE.',
+  )
+    .option('--force', 'With remove: even when it holds the only good copy of something.')
+    .action((kind: string, words: string[], options: Options) =>
+      run(load, options, async (operator, screen) => {
+        const { parseChanges, stageChanges } = await import('./layout.ts');
+        const changes = parseChanges(kind, words, options['force'] === true);
+        await stageChanges(operator, screen, changes);
+      }),
+    );
+  verb(layout, 'diff', 'What applying the staged changes would do.').action((options: Options) =>
+    run(load, options, async (operator, screen) =>
+      (await import('./layout.ts')).showDiff(operator, screen),
+    ),
+  );
+  verb(layout, 'apply', 'Apply what is staged.')
+    .option('--epoch <NUMBER>', 'Only if this is the epoch that it makes.')
+    .option(...YES)
+    .action((options: Options) =>
+      run(load, options, async (operator, screen) => {
+        const epoch = options['epoch'] === undefined ? undefined : Number(options['epoch']);
+        const yes = options['yes'] === true;
+        await (await import('./layout.ts')).applyStaged(operator, screen, { yes, epoch });
+      }),
+    );
+  verb(layout, 'revert', 'Drop what is staged.').action((options: Options) =>
+    run(load, options, async (operator, screen) =>
+      (await import('./layout.ts')).revertStaged(operator, screen),
+    ),
+  );
+}
+
+const JOB_VERBS = [
+  ['repair', 'Make missing and damaged replicas again.', 'run'],
+  ['rebalance', 'Move data to where the layout wants it.', 'run'],
+  ['scrub', 'Read and verify every replica.', 'start'],
+  ['gc', 'Remove what was deleted, overwritten, aborted or never committed.', 'run'],
+] as const;
+const JOBS_OF = {
+  repair: ['repair'],
+  rebalance: ['rebalance'],
+  scrub: ['scrub'],
+  gc: ['garbage', 'orphans'],
+} as const;
+
+function addJobs(program: Command, load: Load): void {
+  for (const [name, description, start] of JOB_VERBS) {
+    const names = JOBS_OF[name];
+    const parent = program.command(name).description(description);
+    verb(parent, 'status', 'How far it is.').action((options: Options) =>
+      run(load, options, async (operator, screen) =>
+        (await import('./jobs.ts')).showJobs(operator, screen, names),
+      ),
+    );
+    const actions = [
+      [start, 'run', 'Begin now.'],
+      ['pause', 'pause', 'Hold it until it is resumed, over restarts too.'],
+      ['resume', 'resume', 'Go on.'],
+    ] as const;
+    for (const [word, action, help] of actions) {
+      const command = verb(parent, word, help);
+      if (name !== 'gc' && action !== 'pause') {
+        command.option(
+          '--rate <SIZE>',
+          'Bytes per second from now on, such as 50MiB; 0: no limit.',
+        );
+      }
+      command.action((options: Options) =>
+        run(load, options, async (operator, screen) => {
+          const { controlJobs, parseRate } = await import('./jobs.ts');
+          const rate = parseRate(options['rate']);
+          await controlJobs(operator, screen, { names, action, rate });
+        }),
+      );
+    }
+  }
+}
+
+function addInspection(program: Command, load: Load): void {
+  verb(program, 'fsck', 'Compare the metadata with the nodes; exit code 1 when something is wrong.')
+    .option('--repair', 'Mend what can be mended.')
+    .action((options: Options) =>
+      run(load, options, async (operator, screen) =>
+        (await import('./fsck.ts')).runFsck(operator, screen, options['repair'] === true),
+      ),
+    );
+  const object = program.command('object').description('Look at one object.');
+  verb(object, 'locate <BUCKET/KEY>', 'Where every block and replica of it lies.').action(
+    (name: string, options: Options) =>
+      run(load, options, async (operator, screen) =>
+        (await import('./object.ts')).locateObject(operator, screen, name, false),
+      ),
+  );
+  verb(object, 'verify <BUCKET/KEY>', 'Read and verify every replica of it.').action(
+    (name: string, options: Options) =>
+      run(load, options, async (operator, screen) =>
+        (await import('./object.ts')).locateObject(operator, screen, name, true),
+      ),
+  );
+}
