@@ -2,10 +2,11 @@
 import type { Answer, Refusal } from '../../meta/protocol.ts';
 import { type ErrorCode, type ErrorDetails, S3Error } from './errors.ts';
 
-/** What the request was about: becomes `BucketName` and `Key` of the error document. */
+/** What the request was about: `BucketName`, `Key` and `UploadId` of the error document. */
 export interface RefusalContext {
   bucket?: string | undefined;
   key?: string | undefined;
+  uploadId?: string | undefined;
 }
 
 /** The value of an answer; a refusal is thrown as the S3 error of its name. */
@@ -30,7 +31,7 @@ function codeOf(refusal: Refusal): ErrorCode {
   return refusal === 'SourceChanged' ? 'OperationAborted' : refusal;
 }
 
-function contextDetails(refusal: Refusal, { bucket, key }: RefusalContext): ErrorDetails {
+function contextDetails(refusal: Refusal, { bucket, key, uploadId }: RefusalContext): ErrorDetails {
   switch (refusal) {
     case 'NoSuchBucket':
     case 'BucketNotEmpty':
@@ -40,6 +41,8 @@ function contextDetails(refusal: Refusal, { bucket, key }: RefusalContext): Erro
     case 'NoSuchKey':
     case 'ConditionalRequestConflict':
       return key === undefined ? {} : { Key: key };
+    case 'NoSuchUpload':
+      return uploadId === undefined ? {} : { UploadId: uploadId };
     default:
       return {};
   }
