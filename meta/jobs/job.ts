@@ -107,3 +107,34 @@ export class JobRows {
     });
   }
 }
+
+/** Pause and rate of one job: in its row, and here for the job to ask at every step. */
+export class JobControl {
+  readonly #name: string;
+  readonly #rows: JobRows;
+  #setting: JobSetting = { ...NEW_JOB };
+
+  constructor(name: string, rows: JobRows) {
+    this.#name = name;
+    this.#rows = rows;
+  }
+
+  get paused(): boolean {
+    return this.#setting.paused;
+  }
+
+  /** As an operator has set it. */
+  get rate(): number | undefined {
+    return this.#setting.rate;
+  }
+
+  /** To be called once, before the job's first step. */
+  async load(): Promise<void> {
+    this.#setting = await this.#rows.setting(this.#name);
+  }
+
+  async change(changes: Partial<JobSetting>): Promise<void> {
+    this.#setting = { ...this.#setting, ...changes };
+    await this.#rows.putSetting(this.#name, this.#setting);
+  }
+}
