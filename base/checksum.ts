@@ -4,11 +4,16 @@
  * a payload once, and a block's checksum is made from that hash and the block's key, so that a block
  * that turns up under another key is as wrong as one with a flipped bit.
  */
-import { xxh64 } from '@node-rs/xxhash';
+import { xxh32, xxh64 } from '@node-rs/xxhash';
 
 /** XXH64 (seed 0) of `bytes`. */
 export function hashBytes(bytes: Uint8Array): bigint {
   return xxh64(bytes);
+}
+
+/** XXH32 over a row's key and its stored bytes: a row that turns up under another key is wrong. */
+export function rowChecksum(key: Uint8Array, stored: Uint8Array): number {
+  return xxh32(stored, xxh32(key));
 }
 
 /** XXH64 of no bytes at all. */

@@ -22,8 +22,11 @@ import { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
 import { Failure } from '../../base/failure.ts';
 
-/** Of everything in the folder. A newer one is refused, an older one would be migrated. */
-const FOLDER_FORMAT = 1;
+/**
+ * Of everything in the folder. A newer one is refused. Format 1, whose rows had no checksums, was
+ * never released and is refused too.
+ */
+const FOLDER_FORMAT = 2;
 
 const identitySchema = z.object({
   format: z.number().int(),
@@ -138,6 +141,13 @@ function readIdentity(
       'invalid',
       `${folder} was written by a newer version (format ${format}, this one knows ` +
         `${FOLDER_FORMAT}). Start that version again.`,
+    );
+  }
+  if (format < FOLDER_FORMAT) {
+    throw new Failure(
+      'invalid',
+      `${folder} was written by a version before the first release (format ${format}): ` +
+        'this version cannot read it. Start with an empty data folder.',
     );
   }
   return { clusterId, generation };

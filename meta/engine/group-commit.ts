@@ -2,23 +2,40 @@
  * Group commit: commits that arrive while a transaction is being made durable are packed into the
  * next one. Their checks are decided here, one after the other, on the committed state and what the
  * commits before them in the same batch have written; the engine then applies the batch as a whole.
- * That is sound because nothing else writes to the store, and one batch is on its way at a time.
+ * That is sound because nothing else writes to the store.
+ *
+ * With a log, a batch goes there first and is applied when the log has it: nothing is visible that
+ * could be lost with this disk. While one batch is being applied, the next one is decided on top of
+ * it and goes to the log.
  */
 import type { Clock, Timer } from '../../base/clock.ts';
-import { Failure } from '../../base/failure.ts';
+import { Failure, isFailure, toFailure } from '../../base/failure.ts';
 import type { Commit, CommitResult } from './kv.ts';
 import { STAMP_BYTES } from './kv.ts';
 
 /** Commits of one batch. */
 const BATCH_COMMITS_MAX = 512;
-/** Keys and values of one batch, unless a single commit is larger. */
-const BATCH_BYTES_MAX = 8 * 1024 * 1024;
+/** Rows of one batch with what frames them, unless a single commit is larger: a journal record. */
+const BATCH_BYTES_MAX = 4 * 1024 * 1024;
+/** Stamp and lengths of a row in a journal record. */
+const ROW_OVERHEAD_BYTES = 32;
 const COUNTER_BYTES = 8;
 
 /** A row of a batch: stamp ‖ value, or undefined for a row that goes. */
 export interface Write {
   key: Uint8Array;
   stored: Buffer | undefined;
+}
+
+/** Where batches go before they are applied. */
+export interface CommitLog {
+  /** Why commits are not taken at present; undefined when they are. */
+  refusal(early: boolean): Failure | undefined;
+  /**
+   * Gets every batch that writes, in order. Resolves when it may be applied, with rows to write along;
+   * rejects with the Failure of all commits in it: it is not applied.
+   */
+  record(writes: readonly Write[], early: boolean): Promise<readonly Write[]>;
 }
 
 export interface GroupCommitOptions {
@@ -35,6 +52,8 @@ export interface GroupCommitOptions {
 
 interface Waiting {
   commit: Commit;
+  /** Rows to be written as they are, without the log: instead of a commit. */
+  raw?: readonly Write[] | undefined;
   bytes: number;
   resolve: (result: CommitResult) => void;
   reject: (failure: Failure) => void;
@@ -43,7 +62,12 @@ interface Waiting {
 export class GroupCommit {
   readonly #options: GroupCommitOptions;
   #queue: Waiting[] = [];
+  /** Decided, on its way to the log. */
   #batch: Waiting[] = [];
+  /** Being applied: what it writes, and when that is done. */
+  #applying: { batch: Waiting[]; overlay: Overlay } | undefined;
+  #applied: Promise<void> = Promise.resolve();
+  #log: CommitLog | undefined;
   #pump: Promise<void> | undefined;
   #failed: Failure | undefined;
   #timer: Timer | undefined;
@@ -59,9 +83,25 @@ export class GroupCommit {
 
   /** `bytes`: keys and values, as `checkCommit` counts them. */
   commit(commit: Commit, bytes: number): Promise<CommitResult> {
-    if (this.#failed !== undefined) return Promise.reject(this.#failed);
+    const refusal = this.#failed ?? this.#log?.refusal(commit.early === true);
+    if (refusal !== undefined) return Promise.reject(refusal);
+    return this.#enqueue({ commit, bytes });
+  }
+
+  /** Every batch from now on goes to `log` first. To be called before the first commit. */
+  useLog(log: CommitLog): void {
+    this.#log = log;
+  }
+
+  /** Writes rows as they are, in a batch of their own that the log does not see. */
+  async applyRaw(rows: readonly Write[]): Promise<void> {
+    if (this.#failed !== undefined) throw this.#failed;
+    await this.#enqueue({ commit: NO_COMMIT, raw: rows, bytes: 0 });
+  }
+
+  #enqueue(entry: Omit<Waiting, 'resolve' | 'reject'>): Promise<CommitResult> {
     return new Promise((resolve, reject) => {
-      this.#queue.push({ commit, bytes, resolve, reject });
+      this.#queue.push({ ...entry, resolve, reject });
       this.#pump ??= this.#run();
     });
   }
@@ -77,7 +117,8 @@ export class GroupCommit {
     this.#timer?.cancel();
     this.#failed = new Failure('unavailable', `the store has failed: ${reason}`, { cause });
     const unknown = new Failure('unknown-outcome', `the store has failed: ${reason}`, { cause });
-    for (const waiting of this.#batch) waiting.reject(unknown);
+    const batches = [...(this.#applying?.batch ?? []), ...this.#batch];
+    for (const waiting of batches) waiting.reject(unknown);
     for (const waiting of this.#queue) waiting.reject(this.#failed);
     this.#batch = [];
     this.#queue = [];
@@ -95,6 +136,7 @@ export class GroupCommit {
       }
       // Let those who were just answered send their next commit into the next batch.
       await Promise.resolve();
+      if (this.#queue.length === 0) await this.#applied;
     }
     this.#pump = undefined;
   }
@@ -102,22 +144,60 @@ export class GroupCommit {
   async #runBatch(): Promise<void> {
     const batch = this.#takeBatch();
     this.#batch = batch;
-    const overlay = new Overlay(this.#options.read);
-    const outcomes = batch.map(({ commit }) => decide(overlay, commit));
-    if (overlay.size > 0 && !(await this.#write(overlay))) return;
-    this.#batch = [];
-    for (const [index, waiting] of batch.entries()) {
-      const outcome = outcomes[index];
-      if (outcome instanceof Failure) waiting.reject(outcome);
-      else if (outcome !== undefined) waiting.resolve(outcome);
+    const overlay = new Overlay((key) => {
+      const row = this.#applying?.overlay.find(key);
+      return row === undefined ? this.#options.read(key) : row.stored;
+    });
+    const outcomes = batch.map(({ commit, raw }) =>
+      raw === undefined ? outcomeOf(overlay, commit) : overlay.putAll(raw),
+    );
+    if (overlay.size === 0) {
+      // Answered when what it was decided on can be read.
+      await this.#applied;
+      this.#batch = [];
+      settle(batch, outcomes);
+      return;
     }
+    const along = await this.#record(batch, overlay);
+    await this.#applied;
+    this.#batch = [];
+    if (along === undefined || this.#failed !== undefined) return;
+    for (const row of along) overlay.put(row.key, row.stored);
+    this.#applying = { batch, overlay };
+    this.#applied = this.#apply(batch, overlay, outcomes);
+    if (this.#log === undefined) await this.#applied;
+  }
+
+  /** Rows to write along; undefined: the log does not have the batch, and everybody has been told. */
+  async #record(batch: Waiting[], overlay: Overlay): Promise<readonly Write[] | undefined> {
+    if (this.#log === undefined || batch[0]?.raw !== undefined) return [];
+    try {
+      const early = batch.every(({ commit }) => commit.early === true);
+      return await this.#log.record([...overlay.writes()], early);
+    } catch (error) {
+      for (const waiting of batch) waiting.reject(toFailure(error));
+      return undefined;
+    }
+  }
+
+  async #apply(
+    batch: Waiting[],
+    overlay: Overlay,
+    outcomes: (CommitResult | Failure)[],
+  ): Promise<void> {
+    const written = await this.#write(overlay);
+    this.#applying = undefined;
+    if (written) settle(batch, outcomes);
   }
 
   #takeBatch(): Waiting[] {
     let bytes = 0;
     let count = 0;
+    if (this.#queue[0]?.raw !== undefined) return this.#queue.splice(0, 1);
     for (const waiting of this.#queue) {
-      bytes += waiting.bytes;
+      if (waiting.raw !== undefined) break;
+      const { set, del, add } = waiting.commit;
+      bytes += waiting.bytes + ROW_OVERHEAD_BYTES * (set.length + del.length + add.length);
       if (count > 0 && (bytes > BATCH_BYTES_MAX || count === BATCH_COMMITS_MAX)) break;
       count += 1;
     }
@@ -149,6 +229,26 @@ export class GroupCommit {
   }
 }
 
+const NO_COMMIT: Commit = { id: Buffer.alloc(STAMP_BYTES), checks: [], set: [], del: [], add: [] };
+
+function settle(batch: readonly Waiting[], outcomes: readonly (CommitResult | Failure)[]): void {
+  for (const [index, waiting] of batch.entries()) {
+    const outcome = outcomes[index];
+    if (outcome instanceof Failure) waiting.reject(outcome);
+    else if (outcome !== undefined) waiting.resolve(outcome);
+  }
+}
+
+/** A row that is damaged fails those who look at it, and nobody else. */
+function outcomeOf(overlay: Overlay, commit: Commit): CommitResult | Failure {
+  try {
+    return decide(overlay, commit);
+  } catch (error) {
+    if (isFailure(error, 'corrupt')) return error;
+    throw error;
+  }
+}
+
 const messageOf = (error: unknown): string =>
   error instanceof Error ? error.message : String(error);
 
@@ -169,12 +269,19 @@ class Overlay {
     return this.#rows.values();
   }
 
+  /** Undefined: the batch does not write it. */
+  find(key: Uint8Array): Write | undefined {
+    return this.#rows.size === 0 ? undefined : this.#rows.get(nameOf(key));
+  }
+
   get(key: Uint8Array): Uint8Array | undefined {
-    if (this.#rows.size > 0) {
-      const row = this.#rows.get(nameOf(key));
-      if (row !== undefined) return row.stored;
-    }
-    return this.#read(key);
+    const row = this.find(key);
+    return row === undefined ? this.#read(key) : row.stored;
+  }
+
+  putAll(rows: readonly Write[]): CommitResult {
+    for (const { key, stored } of rows) this.put(key, stored);
+    return { committed: true };
   }
 
   put(key: Uint8Array, stored: Buffer | undefined): void {

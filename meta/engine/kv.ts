@@ -55,6 +55,11 @@ export interface Commit {
    * something. For the few rows without which the cluster cannot serve reads and deletes.
    */
   reserve?: boolean | undefined;
+  /**
+   * May be made before the metadata journal is open, and is journaled when it is: for the facts by
+   * which a service that starts finds its storage nodes. Sets and deletes only.
+   */
+  early?: boolean | undefined;
 }
 
 /* Sets, then deletes, then adds are applied. An add is refused on a key that is set or deleted. */

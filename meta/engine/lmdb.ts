@@ -1,7 +1,7 @@
 /**
  * The key-value contract over LMDB. The only file of this room that knows lmdb.
  *
- * A stored value is stamp (16) ‖ value. Settings and why (field measurements): `overlappingSync`
+ * What is kept of a row is in `seal.ts`. Settings and why (field measurements): `overlappingSync`
  * off, because with it a value can be read before it is on disk; never `noSync`, `noMetaSync` or
  * `useWritemap`; 8 KiB pages, because a 1,024-byte S3 key may take 2,048 bytes escaped and the page
  * size can never be changed; one big preset map. Batches are written with `batch`: its writes are
@@ -13,10 +13,11 @@ import { mkdirSync, statfsSync } from 'node:fs';
 import * as lmdb from 'lmdb';
 import type { Clock } from '../../base/clock.ts';
 import { Failure } from '../../base/failure.ts';
-import { GroupCommit, type Write } from './group-commit.ts';
+import { type CommitLog, GroupCommit, type Write } from './group-commit.ts';
 import type { Entry, KeyValueStore, Range } from './kv.ts';
 import { STAMP_BYTES } from './kv.ts';
 import { checkCommit, checkGet, checkRange } from './limits.ts';
+import { seal, unseal } from './seal.ts';
 import { createSpace, type SpaceUsage } from './space.ts';
 
 const PAGE_BYTES = 8192;
@@ -40,6 +41,10 @@ export interface LmdbStoreOptions {
 }
 
 export interface LmdbStore extends KeyValueStore {
+  /** Every batch from now on goes to `log` first. To be called before the first commit. */
+  useLog(log: CommitLog): void;
+  /** Writes stored rows as they are, without checks and without the log. Durable when it resolves. */
+  applyRaw(rows: readonly Write[]): Promise<void>;
   /** Rows, and how much room the file has. */
   usage(): SpaceUsage & { rows: number };
 }
@@ -76,8 +81,8 @@ class LmdbKeyValueStore implements LmdbStore {
     this.#group = new GroupCommit({
       clock: options.clock,
       read: (key) => {
-        const stored = database.getBinaryFast(key as Buffer);
-        return stored?.subarray(0, stored.length);
+        const sealed = database.getBinaryFast(key as Buffer);
+        return sealed && unseal(key, sealed.subarray(0, sealed.length));
       },
       write: (writes) => this.#write(writes),
       watchdogMs: options.watchdogMs,
@@ -98,9 +103,12 @@ class LmdbKeyValueStore implements LmdbStore {
     const found: (Entry | null)[] = [];
     for (const key of keys) {
       // lmdb copies into one long buffer for the whole process: copied out before the next read.
-      const stored = this.#database.getBinaryFast(key as Buffer);
-      if (stored === undefined) found.push(null);
-      else found.push(entryOf(Buffer.from(key), Buffer.from(stored.subarray(0, stored.length))));
+      const sealed = this.#database.getBinaryFast(key as Buffer);
+      if (sealed === undefined) found.push(null);
+      else {
+        const stored = unseal(key, sealed.subarray(0, sealed.length));
+        found.push(entryOf(Buffer.from(key), Buffer.from(stored)));
+      }
     }
     return found;
   }
@@ -118,7 +126,7 @@ class LmdbKeyValueStore implements LmdbStore {
         : { start, end, limit };
     const found: Entry[] = [];
     for (const { key, value } of this.#database.getRange(query)) {
-      found.push(entryOf(asBuffer(key), value));
+      found.push(entryOf(asBuffer(key), unseal(key, value)));
     }
     return found;
   }
@@ -128,6 +136,15 @@ class LmdbKeyValueStore implements LmdbStore {
     const bytes = checkCommit(commit);
     this.#space.take(bytes, commit.del.length > 0 || commit.reserve === true);
     return await this.#group.commit(commit, bytes);
+  }
+
+  useLog(log: CommitLog): void {
+    this.#group.useLog(log);
+  }
+
+  async applyRaw(rows: readonly Write[]): Promise<void> {
+    this.#assertUsable();
+    await this.#group.applyRaw(rows);
   }
 
   usage(): SpaceUsage & { rows: number } {
@@ -156,7 +173,7 @@ class LmdbKeyValueStore implements LmdbStore {
       await this.#database.batch(() => {
         for (const { key, stored } of writes) {
           if (stored === undefined) void this.#database.remove(key as Buffer);
-          else void this.#database.put(key as Buffer, stored);
+          else void this.#database.put(key as Buffer, seal(key, stored));
         }
       });
     } catch (error) {
