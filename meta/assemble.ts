@@ -10,6 +10,7 @@ import { createAdminService } from './admin-service.ts';
 import { type Catalogue, createCatalogue } from './catalogue/catalogue.ts';
 import { type Cluster, type ClusterSettings, openCluster } from './cluster/cluster.ts';
 import type { KeyValueStore } from './engine/kv.ts';
+import { createJobs } from './jobs/create-jobs.ts';
 import { GarbageJob, type ReadableEntry } from './jobs/garbage.ts';
 import { GarbageControl } from './jobs/garbage-control.ts';
 import { JobRows } from './jobs/job.ts';
@@ -70,11 +71,21 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
   const meta = createMetaService({ catalogue, cluster });
   const rows = new JobRows(store, effects.random);
   const collecting = new GarbageControl({ job: garbage, rows, clock: effects.clock });
+  const jobs = await createJobs({
+    store,
+    catalogue,
+    leases: cluster.leases,
+    view: () => cluster.view(),
+    node: (id) => directory.node(id),
+    effects,
+    log,
+  });
   const admin = createAdminService({
     meta,
     view: () => cluster.view(),
     usage: () => catalogue.totalUsage(),
-    jobs: [collecting],
+    jobs: [...jobs.list, collecting],
+    histogram: () => jobs.histogram(),
   });
   const loops: { stop(): Promise<void> }[] = [];
   return {
@@ -91,7 +102,8 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
         busyMs: GARBAGE_BUSY_MS,
         round: () => collecting.round(),
       };
-      for (const loop of [sweep, collect]) loops.push(startLoop({ ...loop, effects, log }));
+      for (const loop of [sweep, collect, ...jobs.loops])
+        loops.push(startLoop({ ...loop, effects, log }));
     },
     async stop() {
       await Promise.all(loops.map((loop) => loop.stop()));

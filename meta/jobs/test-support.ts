@@ -1,7 +1,6 @@
 /** What the tests of the jobs share: nodes in a Map with planted faults, under a real catalogue. */
 import { hashBytes } from '../../base/checksum.ts';
 import { Failure } from '../../base/failure.ts';
-import type { BlobId } from '../../base/ids.ts';
 import { silentLog } from '../../base/log.ts';
 import { createManualEffects, type ManualClock } from '../../base/testing-clock.ts';
 import {
@@ -198,7 +197,7 @@ export interface HealingWorld {
   };
   layout(): Layout;
   setLayout(layout: Layout, previous?: Layout[]): void;
-  /** Puts an object and stores all replicas of its blocks, but for those on `missing`. */
+  /** Puts an object and stores all replicas of its blocks, but for those on `missing`, which it names. */
   put(key: string, size?: number, missing?: string[]): Promise<BlobRef>;
   remove(key: string): Promise<void>;
   /** Block keys of a blob with the nodes that should hold them. */
@@ -266,7 +265,10 @@ export async function healingWorld(nodes = 3): Promise<HealingWorld> {
       layouts = { layout, previous };
     },
     async put(key, size = 10, missing = []) {
-      const { data } = await putObject(world, key, size, missing);
+      const data = await putObject(world, key, size, (ref) => {
+        const holders = new Set(placed(ref).flatMap((block) => block.ids));
+        return missing.filter((id) => holders.has(id));
+      });
       for (const { key: block, ids: holders } of placed(data)) {
         for (const id of holders) {
           if (!missing.includes(id)) node(id).store(block, contentOf(data, block.index));
@@ -295,11 +297,16 @@ export async function healingWorld(nodes = 3): Promise<HealingWorld> {
   };
 }
 
-async function putObject(world: World, key: string, size: number, missing: string[]) {
+async function putObject(
+  world: World,
+  key: string,
+  size: number,
+  missingOf: (ref: BlobRef) => string[],
+): Promise<BlobRef> {
   const object = world.object(size);
   if (object.data.kind !== 'blob') throw new Error('an object with data');
   const { kind: _, ...data } = object.data;
-  const gone = missing.map((node) => ({ blob: data.blob as BlobId, node }));
-  await world.catalogue.putObject({ writer: WRITER, bucket: 'b', key, object, missing: gone });
-  return { data };
+  const missing = missingOf(data).map((node) => ({ blob: data.blob, node }));
+  await world.catalogue.putObject({ writer: WRITER, bucket: 'b', key, object, missing });
+  return data;
 }
