@@ -15,6 +15,7 @@ export async function runMeta(settings: Settings): Promise<void> {
         listen: settings.meta.listen,
         mapSizeBytes: settings.meta.mapSize,
         expectedNodes: settings.meta.expectedNodes,
+        nodeOutMs: settings.meta.nodeOutAfter,
       },
       {
         effects: systemEffects,

@@ -102,6 +102,9 @@ export const settingsSchema = z.strictObject({
       .max(1000)
       .default(3)
       .describe('The first placement map is made when this many storage nodes have registered.'),
+    nodeOutAfter: duration()
+      .default(600_000)
+      .describe('Silence after which the replicas of a storage node are made again elsewhere.'),
   }),
   node: z.strictObject({
     id: z

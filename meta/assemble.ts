@@ -64,6 +64,8 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
     leases: cluster.leases,
     reclamation: cluster.reclamation,
     layout: () => cluster.layout,
+    previous: () => cluster.changes.layouts.previous,
+    isGone: (id) => cluster.nodes.isGone(id),
     node: (id) => directory.node(id),
     clock: effects.clock,
     log,

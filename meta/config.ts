@@ -60,6 +60,14 @@ export const metaConfigSchema = z.strictObject({
     .min(200)
     .default(3500)
     .describe('Milliseconds without a heartbeat after which a storage node counts as down.'),
+  nodeOutMs: z
+    .number()
+    .int()
+    .min(1000)
+    .default(600_000)
+    .describe(
+      'Milliseconds without a heartbeat after which the replicas of a node are made again elsewhere.',
+    ),
   garbagePauseMs: z
     .number()
     .int()

@@ -114,13 +114,14 @@ async function run(
 ): Promise<RunningMeta> {
   const { store } = opened;
   const { effects, log, secret, connectNode } = surroundings;
-  const { expectedNodes, leaseTtlMs, heartbeatMs, nodeDownMs, garbagePauseMs } = config;
+  const { expectedNodes, leaseTtlMs, heartbeatMs, nodeDownMs, nodeOutMs } = config;
+  const { garbagePauseMs } = config;
   const assembled = await assembleMeta({
     store,
     effects,
     log,
     connectNode,
-    cluster: { expectedNodes, leaseTtlMs, heartbeatMs, nodeDownMs },
+    cluster: { expectedNodes, leaseTtlMs, heartbeatMs, nodeDownMs, nodeOutMs },
     garbagePauseMs,
   });
   const { meta, admin, cluster, garbage } = assembled;

@@ -354,6 +354,11 @@ export interface NodeRegistration {
   clusterId?: string | undefined;
   /** Random per process start: tells a restart from a second process with the same id. */
   instance: string;
+  /**
+   * How often the disk's store has been opened, kept on the disk: an old copy of the disk has an
+   * older one. Undefined: the node does not count.
+   */
+  generation?: number | undefined;
 }
 
 export interface NodeRegistered {
@@ -508,7 +513,11 @@ export interface Meta {
   ): Promise<Answer<CompletedUpload>>;
   abortUpload(command: UploadName, options?: CallOptions): Promise<Answer<null>>;
 
-  /** Failure `conflict`: another process holds this id; `unauthenticated`: of another cluster. */
+  /**
+   * Failure `conflict`: another process holds this id, or a blank disk has the id of a node with data;
+   * `invalid`: an old copy of the disk, or a node that was removed; `unauthenticated`: of another
+   * cluster.
+   */
   registerNode(registration: NodeRegistration, options?: CallOptions): Promise<NodeRegistered>;
   /** Failure `not-found`: register again. */
   heartbeat(beat: Heartbeat, options?: CallOptions): Promise<null>;

@@ -179,6 +179,7 @@ export const COMMANDS: Readonly<Record<Method, Shape>> = {
     freeBytes: size,
     clusterId: optional(text),
     instance: text,
+    generation: optional(count),
   }),
   heartbeat: record({
     id: name,

@@ -45,6 +45,8 @@ export interface NodeFolder {
   opened(): void;
   /** Remembers the cluster, durably. */
   join(clusterId: string): void;
+  /** The metadata service refused this start: it does not count, so that repeating it changes nothing. */
+  refused(): void;
   /** Gives the folder up. `clean`: the store was closed in order. */
   release(options: { clean: boolean }): void;
 }
@@ -127,6 +129,11 @@ class OwnedFolder implements NodeFolder {
 
   join(clusterId: string): void {
     this.identity.clusterId = clusterId;
+    this.#save();
+  }
+
+  refused(): void {
+    this.identity.generation -= 1;
     this.#save();
   }
 

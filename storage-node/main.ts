@@ -230,6 +230,7 @@ function announce(
     registrar,
     identity: folder.identity,
     join: (clusterId) => folder.join(clusterId),
+    refused: () => folder.refused(),
     address: advertised,
     zone: config.zone ?? folder.identity.id,
     stats: () => store.stats(),

@@ -70,6 +70,7 @@ test('a storage node registers with what it is, and then says that it is alive',
     capacityBytes: 1000,
     freeBytes: 400,
     clusterId: undefined,
+    generation: 1,
   });
   await clock.advance(3 * HEARTBEAT_MS);
   assert.equal(desk.beats.length, 3);

@@ -22,6 +22,8 @@ export interface MembershipOptions {
   identity: NodeIdentity;
   /** Called once with the cluster that took the node in, before `registered` resolves. */
   join: (clusterId: string) => void;
+  /** Called when the node is refused for good: this start of its disk does not count. */
+  refused?: (() => void) | undefined;
   address: Address;
   zone: string;
   stats: () => NodeStats;
@@ -32,7 +34,7 @@ export interface MembershipOptions {
 export interface Membership {
   /** The first registration; carries the cluster's id. Never settles while nobody takes the node in. */
   readonly registered: Promise<string>;
-  /** Resolves when the node must not go on: the metadata service is of another cluster. */
+  /** Resolves when the node must not go on, with what to tell the operator. */
   readonly refused: Promise<Failure>;
   stop(): Promise<void>;
 }
@@ -87,6 +89,11 @@ class MembershipLoop {
         if (this.#stopped.signal.aborted) throw error;
         // Of another cluster, or without our secret: more attempts will not change that.
         if (isFailure(error, 'unauthenticated')) throw wrongCluster(identity, error);
+        // An old copy of the disk, or a node that was removed: the message says what to do.
+        if (isFailure(error, 'invalid')) {
+          this.#options.refused?.();
+          throw error;
+        }
         this.#logTrouble(error, 'waiting for the metadata service to register this node');
       }
       await clock.sleep(delayMs * (0.5 + random.fraction()), this.#stopped.signal);
@@ -96,9 +103,10 @@ class MembershipLoop {
   async #registerOnce(): Promise<number> {
     const { registrar, identity, address, zone, stats, log } = this.#options;
     const { capacityBytes, freeBytes } = stats();
-    const { id, clusterId } = identity;
+    const { id, clusterId, generation } = identity;
+    const self = { id, address, zone, clusterId, instance: this.#instance, generation };
     const answer = await registrar.registerNode(
-      { id, address, zone, capacityBytes, freeBytes, clusterId, instance: this.#instance },
+      { ...self, capacityBytes, freeBytes },
       this.#callOptions(),
     );
     if (clusterId === undefined) this.#options.join(answer.clusterId);

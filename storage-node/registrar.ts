@@ -15,6 +15,8 @@ export interface NodeRegistration {
   clusterId?: string | undefined;
   /** Random per process start. */
   instance: string;
+  /** How often the disk's store has been opened: tells an old copy of the disk. */
+  generation?: number | undefined;
 }
 
 interface NodeRegistered {

@@ -6,9 +6,11 @@
 import type { Effects } from '../../base/clock.ts';
 import { Failure } from '../../base/failure.ts';
 import type { Log } from '../../base/log.ts';
-import { type Commit, type Entry, type KeyValueStore, STAMP_BYTES } from '../engine/kv.ts';
+import { type KeyValueStore, STAMP_BYTES } from '../engine/kv.ts';
 import { type ClusterView, type Layout, type Meta, PLACEMENT_GROUPS } from '../protocol.ts';
-import { planLayout } from './layout.ts';
+import { ClusterStore } from './cluster-store.ts';
+import { assertMayRegister } from './identity.ts';
+import { LayoutChanges } from './layout-changes.ts';
 import { Leases } from './leases.ts';
 import { Nodes } from './nodes.ts';
 import { firstReadEpoch, Reclamation } from './reclamation.ts';
@@ -16,19 +18,16 @@ import {
   BOOT_KEY,
   decodeCount,
   decodeFacts,
-  decodeLayout,
   decodeLease,
   decodeNode,
   encodeCount,
   encodeFacts,
-  encodeLayout,
   encodeLease,
   encodeNode,
   FACTS_KEY,
-  LAYOUT_CHUNKS,
   LEASES,
-  layoutKey,
   leaseKey,
+  newNodeRow,
   NEXT_WRITER_KEY,
   NODES,
   nodeKey,
@@ -39,7 +38,6 @@ import {
 
 /** Tries of a commit that another metadata server keeps winning. */
 const ATTEMPTS_MAX = 10;
-const PAGE_ROWS = 1000;
 /** A longer pause between two sweeps means that this process stood still. */
 const PAUSE_MS = 1500;
 
@@ -52,6 +50,8 @@ export interface ClusterSettings {
   heartbeatMs: number;
   /** A node without a heartbeat for this long is down. */
   nodeDownMs: number;
+  /** A node without one for this long is out: its replicas are made again elsewhere. */
+  nodeOutMs: number;
   /** Placement groups of a new cluster. */
   groups: number;
 }
@@ -61,6 +61,7 @@ const CLUSTER_SETTINGS: ClusterSettings = {
   leaseTtlMs: 10_000,
   heartbeatMs: 1000,
   nodeDownMs: 3500,
+  nodeOutMs: 600_000,
   groups: PLACEMENT_GROUPS,
 };
 
@@ -76,6 +77,7 @@ export interface Cluster<Waiting> extends ClusterMethods {
   readonly leases: Leases;
   readonly nodes: Nodes;
   readonly reclamation: Reclamation<Waiting>;
+  readonly changes: LayoutChanges;
   view(): ClusterView;
   readonly layout: Layout | undefined;
   /** To be called every half second or so: finds nodes that are down and ends leases that ran out. */
@@ -151,43 +153,43 @@ class StoredCluster<Waiting> implements Cluster<Waiting> {
   readonly leases: Leases;
   readonly nodes: Nodes;
   readonly reclamation: Reclamation<Waiting>;
-  readonly #store: KeyValueStore;
+  readonly changes: LayoutChanges;
+  readonly #store: ClusterStore;
   readonly #effects: Effects;
   readonly #log: Log;
   readonly #settings: ClusterSettings;
-  #layout: Layout | undefined;
   #view: ClusterView | undefined;
-  /** Changes of the cluster are made one after the other. */
-  #turn: Promise<unknown> = Promise.resolve();
   #sweptAt: number | undefined;
 
   constructor(options: StoredClusterOptions) {
     const { settings, boot } = options;
     this.clusterId = options.clusterId;
     this.boot = boot;
-    this.#store = options.store;
+    this.#store = new ClusterStore(options.store, options.effects);
     this.#effects = options.effects;
     this.#log = options.log;
     this.#settings = settings;
     this.leases = new Leases(settings.leaseTtlMs);
     this.nodes = new Nodes(settings.nodeDownMs, firstReadEpoch(boot));
     this.reclamation = new Reclamation(firstReadEpoch(boot));
+    const { clock } = options.effects;
+    const { nodes, log } = { nodes: this.nodes, log: this.#log };
+    this.changes = new LayoutChanges({ store: this.#store, nodes, clock, log, settings });
   }
 
   get layout(): Layout | undefined {
-    return this.#layout;
+    return this.changes.layouts.newest;
   }
 
   async restore(): Promise<void> {
     const now = this.#effects.clock.monotonic();
-    for (const row of await this.#rows(LEASES)) {
+    for (const row of await this.#store.rows(LEASES)) {
       this.leases.opened(writerOfKey(row.key), decodeLease(row.value), now);
     }
-    for (const row of await this.#rows(NODES)) {
-      this.nodes.restore(row.key.toString('utf8', 1), decodeNode(row.value));
+    for (const row of await this.#store.rows(NODES)) {
+      this.nodes.restore(row.key.toString('utf8', 1), decodeNode(row.value), now);
     }
-    const chunks = await this.#rows(LAYOUT_CHUNKS);
-    if (chunks.length > 0) this.#layout = decodeLayout(chunks.map((row) => row.value));
+    await this.changes.restore();
   }
 
   view(): ClusterView {
@@ -197,8 +199,8 @@ class StoredCluster<Waiting> implements Cluster<Waiting> {
       this.#view = {
         clusterId: this.clusterId,
         revision,
-        layout: this.#layout,
-        previous: [],
+        layout: this.layout,
+        previous: [...this.changes.layouts.previous],
         nodes,
       };
     }
@@ -208,15 +210,11 @@ class StoredCluster<Waiting> implements Cluster<Waiting> {
   /* ---------------------------------------------------------------- nodes */
 
   registerNode: Meta['registerNode'] = (registration) =>
-    this.#inTurn(async () => {
-      const { id, address, zone, capacityBytes, clusterId } = registration;
-      if (clusterId !== undefined && clusterId !== this.clusterId) {
-        throw new Failure(
-          'unauthenticated',
-          `the disk of node ${id} belongs to cluster ${clusterId}, this is cluster ` +
-            `${this.clusterId}: give the node an empty folder, or the address of its own cluster`,
-        );
-      }
+    this.#store.inTurn(async () => {
+      const { id, address, zone, capacityBytes, clusterId, generation, instance } = registration;
+      const known = this.nodes.row(id);
+      const placed = this.changes.isPlaced(id);
+      assertMayRegister(registration, this.clusterId, known && { row: known, placed });
       const now = this.#effects.clock.monotonic();
       this.nodes.sweep(now);
       if (this.nodes.clashes(registration, now)) {
@@ -225,16 +223,18 @@ class StoredCluster<Waiting> implements Cluster<Waiting> {
           `another process is alive as node ${id}: give this one another id, or stop the other`,
         );
       }
-      const row: NodeRow = { address, zone, capacityBytes };
-      const known = this.nodes.row(id);
+      const said = { address, zone, capacityBytes };
+      const base = known === undefined || known.removal === 'gone' ? newNodeRow(said) : known;
+      const joined = clusterId !== undefined || (base.joined && !base.replaced && placed);
+      const row = { ...base, ...said, generation, instance, joined, replaced: false };
       if (known === undefined || !sameRow(known, row)) {
-        await this.#must({ set: [{ key: nodeKey(id), value: encodeNode(row) }] });
+        await this.#store.must({ set: [{ key: nodeKey(id), value: encodeNode(row) }] });
       }
-      this.nodes.register(registration, this.#effects.clock.monotonic());
+      this.nodes.register(registration, row, this.#effects.clock.monotonic());
       this.#log.info({ node: id, address, zone, capacityBytes }, 'storage node registered');
-      await this.#layOutFirst();
-      if (this.#layout !== undefined && !this.#layout.nodes.some((node) => node.id === id)) {
-        this.#log.warn({ node: id }, 'storage node is not in the layout yet: it holds no data');
+      await this.changes.layOutFirst();
+      if (this.layout !== undefined && !this.changes.isPlaced(id)) {
+        this.#log.warn({ node: id }, 'storage node is a spare: it holds no data until it is added');
       }
       return { clusterId: this.clusterId, heartbeatMs: this.#settings.heartbeatMs };
     });
@@ -246,35 +246,28 @@ class StoredCluster<Waiting> implements Cluster<Waiting> {
     return null;
   };
 
-  async #layOutFirst(): Promise<void> {
-    if (this.#layout !== undefined) return;
-    const nodes = this.nodes.views();
-    const { expectedNodes, groups } = this.#settings;
-    if (nodes.length < expectedNodes) {
-      this.#log.info({ nodes: nodes.length, expectedNodes }, 'waiting for storage nodes');
-      return;
+  /** A heartbeat is sent after the disk has taken note of the cluster: it is blank no more. */
+  async #noteJoined(): Promise<void> {
+    for (const { id, row, up, beats } of this.changes.states()) {
+      if (row.joined || !up || !beats) continue;
+      await this.#store.inTurn(async () => {
+        const now = this.nodes.row(id);
+        if (now === undefined || now.joined) return;
+        const joined = { ...now, joined: true };
+        await this.#store.must({ set: [{ key: nodeKey(id), value: encodeNode(joined) }] });
+        this.nodes.putRow(id, joined);
+      });
     }
-    const placed = nodes.map(({ id, zone, capacityBytes }) => ({
-      id,
-      zone,
-      weight: capacityBytes,
-    }));
-    const layout = planLayout({ epoch: 1, groups, nodes: placed });
-    const set = encodeLayout(layout).map((value, chunk) => ({ key: layoutKey(chunk), value }));
-    await this.#must({ set, checks: [{ key: layoutKey(0), stamp: null }] });
-    this.#layout = layout;
-    this.nodes.touch();
-    this.#log.info({ epoch: 1, nodes: nodes.length }, 'the first layout is made');
   }
 
   /* ---------------------------------------------------------------- leases */
 
   openWriter: Meta['openWriter'] = ({ name }) =>
-    this.#inTurn(async () => {
-      const [next] = await this.#store.get([NEXT_WRITER_KEY]);
-      const writer = Math.max(1, decodeCount(next ?? null));
+    this.#store.inTurn(async () => {
+      const next = await this.#store.get(NEXT_WRITER_KEY);
+      const writer = Math.max(1, decodeCount(next));
       const key = leaseKey(writer);
-      await this.#must({
+      await this.#store.must({
         checks: [
           { key: NEXT_WRITER_KEY, stamp: next?.stamp ?? null },
           { key, stamp: null },
@@ -306,7 +299,7 @@ class StoredCluster<Waiting> implements Cluster<Waiting> {
 
   /** Deletes the lease's row: from then on no commit under it succeeds. */
   async #fence(writer: number): Promise<void> {
-    await this.#must({ del: [leaseKey(writer)] });
+    await this.#store.must({ del: [leaseKey(writer)] });
     this.leases.forget(writer);
   }
 
@@ -325,36 +318,9 @@ class StoredCluster<Waiting> implements Cluster<Waiting> {
       await this.#fence(writer);
       this.#log.warn({ writer, name }, 'writer lease ended: not renewed in time, or closed');
     }
-  }
-
-  /* ---------------------------------------------------------------- the store */
-
-  /** A commit that only another metadata server on the same store could make fail. */
-  async #must(parts: Partial<Commit>): Promise<void> {
-    const id = this.#effects.random.bytes(STAMP_BYTES);
-    const commit = { checks: [], set: [], del: [], add: [], ...parts, id, reserve: true };
-    const result = await this.#store.commit(commit);
-    if (!result.committed) throw new Failure('unavailable', 'the cluster changed: try again');
-  }
-
-  async #rows(bounds: { start: Buffer; end: Buffer }): Promise<Entry[]> {
-    const rows: Entry[] = [];
-    let { start } = bounds;
-    for (;;) {
-      const page = await this.#store.range({ start, end: bounds.end, limit: PAGE_ROWS });
-      rows.push(...page);
-      const last = page.at(-1);
-      if (last === undefined || page.length < PAGE_ROWS) return rows;
-      start = Buffer.concat([last.key, Buffer.from([0])]);
-    }
-  }
-
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const mine = this.#turn.then(work, work);
-    this.#turn = mine.catch(() => {});
-    return mine;
+    await this.#noteJoined();
+    await this.changes.follow();
   }
 }
 
-const sameRow = (a: NodeRow, b: NodeRow): boolean =>
-  a.address === b.address && a.zone === b.zone && a.capacityBytes === b.capacityBytes;
+const sameRow = (a: NodeRow, b: NodeRow): boolean => encodeNode(a).equals(encodeNode(b));

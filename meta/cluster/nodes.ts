@@ -1,23 +1,49 @@
 /**
- * Who the storage nodes are and whether they live, as pure state. Ids, addresses, zones and sizes
- * are rows in the store; heartbeats, free space and instances are kept here only. Time is monotonic.
+ * Who the storage nodes are and whether they live, as pure state. What an operator or the node's disk
+ * says is a row in the store; heartbeats and free space are kept here only. Time is monotonic.
  */
 import type { Heartbeat, NodeRegistration, NodeView } from '../protocol.ts';
 import type { NodeRow } from './rows.ts';
 
-interface Known extends NodeRow {
+interface Known {
   id: string;
+  row: NodeRow;
   instance: string | undefined;
   /** The process that this one took the place of, and when. */
   displaced: { instance: string; at: number } | undefined;
-  lastBeatAt: number;
+  /** The last sign of life, or when this service started, if there was none since. */
+  heardAt: number;
+  heard: boolean;
+  beats: boolean;
   up: boolean;
   full: boolean;
+  capacityBytes: number;
   freeBytes: number;
+}
+
+/** What is known of a node at the moment. */
+export interface NodeState {
+  id: string;
+  row: NodeRow;
+  /** As an operator said, or else the node itself. */
+  zone: string;
+  up: boolean;
+  /** It has sent a heartbeat since it registered. */
+  beats: boolean;
+  full: boolean;
+  capacityBytes: number;
+  freeBytes: number;
+  /** Since its last sign of life or, when there was none yet, since the start of this service. */
+  silentMs: number;
+  /** It has been heard since the start of this service. */
+  heard: boolean;
 }
 
 /** Free space that changes by less than this part of the capacity is no news. */
 const FREE_STEP = 100;
+
+/** The operator's word, or else the node's own. */
+const zoneOf = (row: NodeRow): string => row.placedZone ?? row.zone;
 
 export class Nodes {
   readonly #downAfterMs: number;
@@ -45,22 +71,45 @@ export class Nodes {
   }
 
   /** A node of an earlier start: down until it says otherwise. */
-  restore(id: string, row: NodeRow): void {
+  restore(id: string, row: NodeRow, nowMs: number): void {
     this.#nodes.set(id, {
-      ...row,
       id,
+      row,
       instance: undefined,
       displaced: undefined,
-      lastBeatAt: Number.NEGATIVE_INFINITY,
+      heardAt: nowMs,
+      heard: false,
+      beats: false,
       up: false,
       full: false,
+      capacityBytes: row.capacityBytes,
       freeBytes: 0,
     });
   }
 
   /** What is stored of the node. */
   row(id: string): NodeRow | undefined {
-    return this.#nodes.get(id);
+    return this.#nodes.get(id)?.row;
+  }
+
+  /** The row has been stored anew. */
+  putRow(id: string, row: NodeRow): void {
+    const known = this.#nodes.get(id);
+    if (known === undefined) return;
+    const gone = row.removal === 'gone';
+    const seen = gone !== (known.row.removal === 'gone') || zoneOf(row) !== zoneOf(known.row);
+    known.row = row;
+    if (gone) {
+      known.up = false;
+      known.instance = undefined;
+    }
+    if (seen) this.#revision += 1;
+  }
+
+  /** Nobody of this id will ever answer again: an operator has removed it, or it was never known. */
+  isGone(id: string): boolean {
+    const row = this.row(id);
+    return row === undefined || row.removal === 'gone';
   }
 
   /**
@@ -73,12 +122,12 @@ export class Nodes {
     if (known.instance === instance) return false;
     const { displaced } = known;
     const returns = displaced?.instance === instance && nowMs - displaced.at < this.#downAfterMs;
-    return returns || known.address !== address;
+    return returns || known.row.address !== address;
   }
 
   /** The registration is committed. */
-  register(registration: NodeRegistration, nowMs: number): void {
-    const { id, address, zone, capacityBytes, freeBytes, instance } = registration;
+  register(registration: NodeRegistration, row: NodeRow, nowMs: number): void {
+    const { id, capacityBytes, freeBytes, instance } = registration;
     const before = this.#nodes.get(id);
     const displaced =
       before?.instance === undefined || before.instance === instance
@@ -86,13 +135,14 @@ export class Nodes {
         : { instance: before.instance, at: nowMs };
     this.#nodes.set(id, {
       id,
-      address,
-      zone,
+      row,
       capacityBytes,
       freeBytes,
       instance,
       displaced,
-      lastBeatAt: nowMs,
+      heardAt: nowMs,
+      heard: true,
+      beats: false,
       up: true,
       full: false,
     });
@@ -103,7 +153,8 @@ export class Nodes {
   beat(beat: Heartbeat, nowMs: number): boolean {
     const known = this.#nodes.get(beat.id);
     if (known === undefined || known.instance !== beat.instance) return false;
-    known.lastBeatAt = nowMs;
+    known.heardAt = nowMs;
+    known.beats = true;
     const step = Math.max(1, beat.capacityBytes / FREE_STEP);
     const news =
       !known.up ||
@@ -121,14 +172,14 @@ export class Nodes {
 
   /** This process stood still for `ms`: heartbeats that came meanwhile are yet to be read. */
   forgive(ms: number): void {
-    for (const known of this.#nodes.values()) known.lastBeatAt += ms;
+    for (const known of this.#nodes.values()) known.heardAt += ms;
   }
 
   /** Finds nodes that have fallen silent; returns the ids of those that are down from now on. */
   sweep(nowMs: number): string[] {
     const fallen: string[] = [];
     for (const known of this.#nodes.values()) {
-      if (!known.up || nowMs - known.lastBeatAt < this.#downAfterMs) continue;
+      if (!known.up || nowMs - known.heardAt < this.#downAfterMs) continue;
       known.up = false;
       fallen.push(known.id);
     }
@@ -140,18 +191,35 @@ export class Nodes {
     return this.#nodes.get(id)?.up === true;
   }
 
+  /** In id order, without those that are gone. */
+  states(nowMs: number): NodeState[] {
+    return [...this.#nodes.values()]
+      .filter(({ row }) => row.removal !== 'gone')
+      .sort((a, b) => (a.id < b.id ? -1 : 1))
+      .map((known) => ({
+        id: known.id,
+        row: known.row,
+        zone: zoneOf(known.row),
+        up: known.up,
+        beats: known.beats,
+        full: known.full,
+        capacityBytes: known.capacityBytes,
+        freeBytes: known.freeBytes,
+        silentMs: nowMs - known.heardAt,
+        heard: known.heard,
+      }));
+  }
+
   /** In id order. */
   views(): NodeView[] {
-    return [...this.#nodes.values()]
-      .sort((a, b) => (a.id < b.id ? -1 : 1))
-      .map(({ id, address, zone, up, full, capacityBytes, freeBytes }) => ({
-        id,
-        address,
-        zone,
-        state: up ? ('up' as const) : ('down' as const),
-        full,
-        capacityBytes,
-        freeBytes,
-      }));
+    return this.states(0).map(({ id, row, zone, up, full, capacityBytes, freeBytes }) => ({
+      id,
+      address: row.address,
+      zone,
+      state: up ? ('up' as const) : ('down' as const),
+      full,
+      capacityBytes,
+      freeBytes,
+    }));
   }
 }

@@ -4,6 +4,10 @@
  *   L writer(u64)   lease of a writer
  *   N node id       storage node
  *   P chunk(u16)    placement map, cut into chunks
+ *   R h epoch(u32) chunk(u16)   older placement map whose data is still being moved
+ *   R m group(u16) node id      the node has all blocks of the group from before an epoch
+ *   R s             changes that are staged
+ *   R t chunk(u16)  placement map that they would make
  *   F i             facts: format of the store, id of the cluster
  *   F b             how often the metadata service has started
  *   F w             next writer id
@@ -14,6 +18,7 @@ import { Packr } from 'msgpackr';
 import { Failure } from '../../base/failure.ts';
 import type { Address } from '../../base/rpc/rpc.ts';
 import type { Entry } from '../engine/kv.ts';
+import type { LayoutChange } from '../admin-protocol.ts';
 import type { Layout } from '../protocol.ts';
 
 /** Of the whole store: a newer one is refused at the start. */
@@ -27,6 +32,11 @@ const LEASE = 0x4c;
 const NODE = 0x4e;
 const LAYOUT = 0x50;
 const FACT = 0x46;
+const CHANGE = 0x52;
+const OLDER = 0x68;
+const MOVED = 0x6d;
+const STAGED = 0x73;
+const STAGED_LAYOUT = 0x74;
 
 /* ------------------------------------------------------------------ keys */
 
@@ -55,6 +65,28 @@ export function layoutKey(chunk: number): Buffer {
   return Buffer.from([LAYOUT, chunk >> 8, chunk & 0xff]);
 }
 
+export function olderLayoutKey(epoch: number, chunk: number): Buffer {
+  const key = Buffer.from([CHANGE, OLDER, 0, 0, 0, 0, chunk >> 8, chunk & 0xff]);
+  key.writeUInt32BE(epoch, 2);
+  return key;
+}
+
+/** Of a row of an older placement map. */
+export const epochOfKey = (key: Buffer): number => key.readUInt32BE(2);
+
+export function movedKey(group: number, node: string): Buffer {
+  return Buffer.concat([Buffer.from([CHANGE, MOVED, group >> 8, group & 0xff]), Buffer.from(node)]);
+}
+
+export function moveOfKey(key: Buffer): { group: number; node: string } {
+  return { group: key.readUInt16BE(2), node: key.toString('utf8', 4) };
+}
+
+export const STAGED_KEY: Buffer = Buffer.from([CHANGE, STAGED]);
+
+export const stagedLayoutKey = (chunk: number): Buffer =>
+  Buffer.from([CHANGE, STAGED_LAYOUT, chunk >> 8, chunk & 0xff]);
+
 export const FACTS_KEY: Buffer = Buffer.from([FACT, 0x69]);
 export const BOOT_KEY: Buffer = Buffer.from([FACT, 0x62]);
 export const NEXT_WRITER_KEY: Buffer = Buffer.from([FACT, 0x77]);
@@ -67,6 +99,15 @@ const kindBounds = (kind: number) => ({
 export const LEASES = kindBounds(LEASE);
 export const NODES = kindBounds(NODE);
 export const LAYOUT_CHUNKS = kindBounds(LAYOUT);
+
+const changeBounds = (kind: number) => ({
+  start: Buffer.from([CHANGE, kind]),
+  end: Buffer.from([CHANGE, kind + 1]),
+});
+
+export const OLDER_LAYOUTS = changeBounds(OLDER);
+export const MOVED_ROWS = changeBounds(MOVED);
+export const STAGED_CHUNKS = changeBounds(STAGED_LAYOUT);
 
 /* ------------------------------------------------------------------ values */
 
@@ -135,20 +176,99 @@ export const decodeLease = (value: Buffer): string => textField(decode('lease', 
 /** What is kept of a storage node; its free space and its pulse are not worth a commit. */
 export interface NodeRow {
   address: Address;
+  /** As the node itself says. */
   zone: string;
   capacityBytes: number;
+  /** The newest start of its disk that was seen (`NodeRegistration.generation`), and by whom. */
+  generation: number | undefined;
+  instance: string | undefined;
+  /** Its disk is known to know the cluster, so it is blank no more. */
+  joined: boolean;
+  /** What an operator said instead of the node's own zone and of its capacity. */
+  placedZone: string | undefined;
+  weight: number | undefined;
+  /** Being emptied: weight 0. */
+  draining: boolean;
+  /** An operator has taken it out. `leaving`: forgotten when nothing is left on it; `gone`: forgotten. */
+  removal: 'none' | 'leaving' | 'gone';
+  /** A blank disk is expected under this id. */
+  replaced: boolean;
+  /** It may hold blocks of groups that are not its own any more, because it was away. */
+  leftovers: boolean;
+  /** Epoch of the layout that was made without it because it was silent for too long. */
+  outEpoch: number | undefined;
 }
 
-export const encodeNode = ({ address, zone, capacityBytes }: NodeRow): Buffer =>
-  encode([address, zone, capacityBytes]);
+export const newNodeRow = (
+  known: Pick<NodeRow, 'address' | 'zone' | 'capacityBytes'>,
+): NodeRow => ({
+  address: known.address,
+  zone: known.zone,
+  capacityBytes: known.capacityBytes,
+  generation: undefined,
+  instance: undefined,
+  joined: false,
+  placedZone: undefined,
+  weight: undefined,
+  draining: false,
+  removal: 'none',
+  replaced: false,
+  leftovers: false,
+  outEpoch: undefined,
+});
+
+const REMOVALS = ['none', 'leaving', 'gone'] as const;
+
+export const encodeNode = (row: NodeRow): Buffer =>
+  encode([
+    row.address,
+    row.zone,
+    row.capacityBytes,
+    row.generation ?? null,
+    row.instance ?? null,
+    row.joined,
+    row.placedZone ?? null,
+    row.weight ?? null,
+    row.draining,
+    REMOVALS.indexOf(row.removal),
+    row.replaced,
+    row.leftovers,
+    row.outEpoch ?? null,
+  ]);
+
+const optional = <T>(field: unknown, read: (field: unknown) => T): T | undefined =>
+  field === null || field === undefined ? undefined : read(field);
 
 export function decodeNode(value: Buffer): NodeRow {
-  const [address, zone, capacityBytes] = decode('node', value);
+  const fields = decode('node', value);
+  const [address, zone, capacityBytes, generation, instance, joined] = fields;
+  const [placedZone, weight, draining, removal, replaced, leftovers, outEpoch] = fields.slice(6);
   return {
     address: textField(address),
     zone: textField(zone),
     capacityBytes: numberField(capacityBytes),
+    generation: optional(generation, numberField),
+    instance: optional(instance, textField),
+    // Rows from before this field are of nodes that have been in use.
+    joined: joined !== false,
+    placedZone: optional(placedZone, textField),
+    weight: optional(weight, numberField),
+    draining: draining === true,
+    removal: REMOVALS[optional(removal, numberField) ?? 0] ?? 'none',
+    replaced: replaced === true,
+    leftovers: leftovers === true,
+    outEpoch: optional(outEpoch, numberField),
   };
+}
+
+/** Staged changes, as the operator gave them. */
+export const encodeStaged = (changes: readonly LayoutChange[]): Buffer =>
+  encode([JSON.stringify(changes)]);
+
+export function decodeStaged(value: Buffer): LayoutChange[] {
+  const [text] = decode('staged changes', value);
+  // Written by encodeStaged of this or an earlier version, under the store's own checks.
+  return JSON.parse(textField(text)) as LayoutChange[];
 }
 
 /** The placement map as the values of its rows, in order. */

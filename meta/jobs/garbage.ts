@@ -14,8 +14,8 @@ import { isFailure, toFailure } from '../../base/failure.ts';
 import type { Log } from '../../base/log.ts';
 import { type BlockKey, KEYS_PER_CALL_MAX, type StorageNode } from '../../storage-node/protocol.ts';
 import type { GarbageEntry, GarbageQueue } from '../catalogue/catalogue.ts';
-import { nodesOfGroup } from '../cluster/layout.ts';
 import type { Leases } from '../cluster/leases.ts';
+import { membersOf } from '../cluster/moves.ts';
 import type { Reclamation } from '../cluster/reclamation.ts';
 import type { Layout } from '../protocol.ts';
 
@@ -28,6 +28,10 @@ export interface GarbageJobOptions {
   leases: Leases;
   reclamation: Reclamation<ReadableEntry>;
   layout: () => Layout | undefined;
+  /** Older layouts whose data is still being moved: their nodes have blocks, too. */
+  previous?: (() => readonly Layout[]) | undefined;
+  /** Nobody of this id will ever answer again. */
+  isGone?: ((node: string) => boolean) | undefined;
   /** The node, when it is up. */
   node: (id: string) => StorageNode | undefined;
   clock: Clock;
@@ -191,7 +195,7 @@ export class GarbageJob {
   async #remove(): Promise<boolean> {
     const layout = this.#options.layout();
     if (layout === undefined || this.#removals.length === 0) return false;
-    const { batches, steps } = this.#planRound(layout);
+    const { batches, steps } = this.#planRound([layout, ...(this.#options.previous?.() ?? [])]);
     const failed = new Set<string>();
     await Promise.all(
       [...batches].map(async ([id, keys]) => {
@@ -223,7 +227,11 @@ export class GarbageJob {
   }
 
   /** The next blocks of the removals in line, by node, up to the bound of a round. */
-  #planRound(layout: Layout): { batches: Map<string, BlockKey[]>; steps: RemovalStep[] } {
+  #planRound(layouts: readonly [Layout, ...Layout[]]): {
+    batches: Map<string, BlockKey[]>;
+    steps: RemovalStep[];
+  } {
+    const [{ groups }] = layouts;
     const batches = new Map<string, BlockKey[]>();
     const steps: RemovalStep[] = [];
     let blocks = 0;
@@ -231,11 +239,10 @@ export class GarbageJob {
       if (blocks >= this.#limits.blocksPerRound) break;
       const until = Math.min(removal.blocks, removal.next + this.#limits.blocksPerRound - blocks);
       const nodes = new Set<string>();
-      const start = placementStart(removal.entry.blob, layout.groups);
+      const start = placementStart(removal.entry.blob, groups);
       for (let index = removal.next; index < until; index++) {
-        const key = { group: (start + index) % layout.groups, blob: removal.entry.blob, index };
-        for (const member of nodesOfGroup(layout, key.group)) {
-          const id = layout.nodes[member]?.id ?? '';
+        const key = { group: (start + index) % groups, blob: removal.entry.blob, index };
+        for (const id of this.#holders(layouts, key.group)) {
           nodes.add(id);
           const batch = batches.get(id);
           if (batch === undefined) batches.set(id, [key]);
@@ -246,6 +253,16 @@ export class GarbageJob {
       steps.push({ removal, until, nodes: [...nodes] });
     }
     return { batches, steps };
+  }
+
+  /** Every node that may have blocks of the group. */
+  #holders(layouts: readonly Layout[], group: number): Set<string> {
+    const ids = new Set<string>();
+    for (const layout of layouts) for (const id of membersOf(layout, group)) ids.add(id);
+    if (layouts.length > 1) {
+      for (const id of ids) if (this.#options.isGone?.(id) === true) ids.delete(id);
+    }
+    return ids;
   }
 
   /** True: the node has acknowledged every key. */

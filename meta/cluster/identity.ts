@@ -1,0 +1,65 @@
+/**
+ * Who may register as a storage node. Pure: every rule is about what the disk says of itself and what
+ * is known of the node. A refusal says what to do; `conflict` may pass by itself or by an operator's
+ * act and is asked again, `invalid` and `unauthenticated` are for good.
+ */
+import { Failure } from '../../base/failure.ts';
+import type { NodeRegistration } from '../protocol.ts';
+import type { NodeRow } from './rows.ts';
+
+export interface KnownNode {
+  row: NodeRow;
+  /** It has blocks by the newest layout or by one whose data is still being moved. */
+  placed: boolean;
+}
+
+/** Throws the Failure that the node is refused with. Instances that are alive are judged elsewhere. */
+export function assertMayRegister(
+  registration: NodeRegistration,
+  clusterId: string,
+  known: KnownNode | undefined,
+): void {
+  const { id, clusterId: disk } = registration;
+  if (disk !== undefined && disk !== clusterId) {
+    throw new Failure(
+      'unauthenticated',
+      `the disk of node ${id} belongs to cluster ${disk}, this is cluster ` +
+        `${clusterId}: give the node an empty folder, or the address of its own cluster`,
+    );
+  }
+  if (known === undefined) return;
+  if (disk === undefined) assertMayBeBlank(registration, known);
+  else assertPresentDisk(registration, known.row);
+}
+
+function assertMayBeBlank({ id, instance }: NodeRegistration, { row, placed }: KnownNode): void {
+  // The same process again: it has not heard the answer to its first registration.
+  if (instance === row.instance) return;
+  if (row.replaced || !row.joined || !placed || row.removal === 'gone') return;
+  throw new Failure(
+    'conflict',
+    `node ${id} holds data of this cluster, but its disk is blank. If the disk is not mounted, mount ` +
+      `it. If it was replaced by a new one, run \`ashlar node replace ${id}\`: then the node is ` +
+      'taken in again and filled from the other replicas',
+  );
+}
+
+function assertPresentDisk(registration: NodeRegistration, row: NodeRow): void {
+  const { id, instance, generation } = registration;
+  if (row.removal === 'gone') {
+    throw new Failure(
+      'invalid',
+      `node ${id} was removed from the cluster: its folder is not needed any more. To use the disk ` +
+        'again, start the node with an empty folder',
+    );
+  }
+  if (generation === undefined || row.generation === undefined) return;
+  const copied = generation === row.generation && row.instance !== instance;
+  if (generation > row.generation || (!copied && generation === row.generation)) return;
+  throw new Failure(
+    'invalid',
+    `the folder of node ${id} is an old copy: it has been started ${generation} times, the disk that ` +
+      `the cluster knows ${row.generation} times. Start the node on its present disk. If that is ` +
+      `lost, empty the folder and run \`ashlar node replace ${id}\``,
+  );
+}
