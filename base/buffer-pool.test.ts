@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { BufferPool } from './buffer-pool.ts';
+import { BufferPool, freeChunk } from './buffer-pool.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -85,4 +85,21 @@ test('no two owners ever share memory, whatever is taken, recycled and kept', ()
       }
     }),
   );
+});
+
+test('a chunk is freed when it is all of its buffer, and neither small nor of a pool', () => {
+  const chunk = Buffer.allocUnsafeSlow(64 * KIB);
+  freeChunk(chunk);
+  assert.equal(chunk.length, 0);
+  const whole = Buffer.alloc(64 * KIB, 1);
+  const pooled = new BufferPool(MIB).take(64 * KIB).fill(2);
+  const small = Buffer.allocUnsafeSlow(1000).fill(3);
+  const shared = Buffer.from(new SharedArrayBuffer(64 * KIB)).fill(4);
+  for (const bytes of [whole.subarray(1), whole.subarray(0, 32 * KIB), pooled, small, shared]) {
+    const { length } = bytes;
+    const [first] = bytes;
+    freeChunk(bytes);
+    assert.equal(bytes.length, length);
+    assert.equal(bytes[0], first);
+  }
 });

@@ -82,3 +82,17 @@ const PROCESS_CAPACITY_BYTES = 32 * 1024 * 1024;
 
 /** The pool of this process, for payloads and blocks. */
 export const payloadBuffers = new BufferPool(PROCESS_CAPACITY_BYTES);
+
+/**
+ * Frees the memory of a chunk that came from a socket, whose bytes have all been used or copied: nobody
+ * may touch it any more. Each chunk has a buffer of its own, and waiting for the garbage collector costs
+ * more than all else that happens to it. Leaves alone what is small, and what is only part of a buffer.
+ */
+export function freeChunk(chunk: Uint8Array): void {
+  const { buffer, length } = chunk;
+  if (length < CHUNK_BYTES_MIN || length !== buffer.byteLength) return;
+  if (buffer instanceof ArrayBuffer && !(buffer instanceof Slab)) buffer.transfer(0);
+}
+
+/** Below it garbage is cheap. */
+const CHUNK_BYTES_MIN = 16 * 1024;

@@ -1,5 +1,6 @@
 /** One accepted connection of an RPC server: handshake, requests in, answers out, back-pressure. */
 import type { Socket } from 'node:net';
+import { freeChunk } from '../buffer-pool.ts';
 import type { Clock, Timer } from '../clock.ts';
 import { Failure, type FailureKind, toFailure } from '../failure.ts';
 import type { DeadlineSweep } from './deadline-sweep.ts';
@@ -165,6 +166,7 @@ export class ServerConnection {
       if (this.#handshake !== undefined) return this.#authenticate(this.#handshake, chunk);
       this.#arrivedAt = this.#context.clock.monotonic();
       this.#decoder.push(chunk, this.#onFrame);
+      freeChunk(chunk);
     } catch (error) {
       return this.end(toFailure(error));
     }

@@ -67,3 +67,20 @@ test('a block of many chunks is copied once, into a buffer of the size that the 
   const [block] = cut(1000, 100, chunks);
   assert.equal(block?.buffer.byteLength, 100);
 });
+
+test('large chunks are freed once they are copied, and never while a block lies in them', () => {
+  const sizes = fc.array(fc.integer({ min: 1, max: 100 * 1024 }), { maxLength: 12 });
+  fc.assert(
+    fc.property(sizes, fc.integer({ min: 20_000, max: 150_000 }), (lengths, blockSize) => {
+      const chunks = lengths.map((length, index) => Buffer.allocUnsafeSlow(length).fill(index + 1));
+      const expected = Buffer.concat(chunks);
+      assert.ok(Buffer.concat(cut(blockSize, undefined, chunks)).equals(expected));
+    }),
+  );
+  const chunks = [0, 1, 2].map((index) => Buffer.allocUnsafeSlow(64 * 1024).fill(index));
+  cut(1024 * 1024, undefined, chunks);
+  assert.deepEqual(
+    chunks.map((chunk) => chunk.length),
+    [0, 0, 0],
+  );
+});

@@ -1,11 +1,11 @@
 /**
  * Cuts a stream of chunks into blocks with as few copies as possible: a body that arrives as one
  * chunk, and whole blocks inside a big chunk, are used as they are; everything else is copied once
- * into a buffer made for its block. Chunks belong to the chunker from the moment they are pushed,
- * blocks to whoever takes them: their bytes may still be on their way to a slow node long after the
+ * into a buffer made for its block, and freed. Chunks belong to the chunker from the moment they are
+ * pushed, blocks to whoever takes them: their bytes may still be on their way to a slow node long after the
  * upload has ended.
  */
-import { payloadBuffers } from '../../base/buffer-pool.ts';
+import { freeChunk, payloadBuffers } from '../../base/buffer-pool.ts';
 
 export class Chunker {
   readonly #blockSize: number;
@@ -48,8 +48,9 @@ export class Chunker {
       this.#held = bytes;
     } else {
       this.#reserve(this.#filled + bytes.length).set(bytes, this.#filled);
+      freeChunk(bytes);
     }
-    this.#filled += bytes.length;
+    this.#filled += end - offset;
     return end;
   }
 
@@ -70,8 +71,12 @@ export class Chunker {
     if (current !== undefined && current.length >= length) return current;
     const size = Math.max(length, current === undefined ? this.nextBytes : this.#blockSize);
     const buffer = payloadBuffers.take(size);
-    const before = this.#held ?? current?.subarray(0, this.#filled);
-    if (before !== undefined) buffer.set(before, 0);
+    if (this.#held !== undefined) {
+      buffer.set(this.#held, 0);
+      freeChunk(this.#held);
+    } else if (current !== undefined) {
+      buffer.set(current.subarray(0, this.#filled), 0);
+    }
     this.#held = undefined;
     this.#buffer = buffer;
     return buffer;

@@ -59,7 +59,7 @@ export interface StoreOptions {
 export interface ObjectEngine {
   readonly meta: Meta;
   /**
-   * Writes `body` to blocks and, when all of them are durable, calls `commit` once. If the body
+   * Writes `body`, whose chunks it may free, to blocks and, when all of them are durable, calls `commit` once. If the body
    * source throws, nothing is committed and the error comes back unchanged. A refused commit leaves
    * nothing behind. Throws Failure `unavailable` when a block reached fewer than two nodes, `full`
    * when that is for lack of space.

@@ -4,8 +4,8 @@
 export type HeaderMap = Readonly<Record<string, string | undefined>>;
 
 /**
- * Bytes as they come. Each chunk is private to the consumer, who may recycle it
- * (`base/buffer-pool.ts`); iterating twice is a mistake.
+ * Bytes as they come. Each chunk is private to the consumer, who may recycle or
+ * free it (`base/buffer-pool.ts`); iterating twice is a mistake.
  */
 export type ByteSource = AsyncIterable<Uint8Array>;
 
