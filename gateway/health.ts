@@ -25,16 +25,15 @@ export function isReady(status: ObjectEngineStatus, stopping: boolean): Health {
   return { ok: true };
 }
 
-/** Replicas lie on distinct nodes, so with at most one node away every block has two. */
+/** Writes need two nodes (three with the policy `strict`) of whatever placement group they meet. */
 export function isWritable(status: ObjectEngineStatus, stopping: boolean): Health {
   const ready = isReady(status, stopping);
   if (!ready.ok) return ready;
-  const away = status.nodes.filter((node) => node.state !== 'up' || node.full).length;
-  if (away <= 1) return { ok: true };
-  return {
-    ok: false,
-    reason: 'More than one storage node is away or full: writes may be refused.',
-  };
+  if (!status.inTouch) return { ok: false, reason: 'The metadata service does not answer.' };
+  const { total, blocked } = status.groups;
+  if (blocked === 0) return { ok: true };
+  const share = blocked === total ? 'All writes' : `Writes to ${blocked} of ${total} groups`;
+  return { ok: false, reason: `${share} are refused: too many storage nodes are away or full.` };
 }
 
 function healthReply(health: Health): RawReply {

@@ -11,6 +11,7 @@ import { createHttpServer, type HttpServer } from './http/server.ts';
 import { createGatewayMetrics, type GatewayMetrics } from './metrics.ts';
 import { createObjectEngine, type ObjectEngineStatus } from './object/create-engine.ts';
 import type { Connect } from './object/node-pool.ts';
+import { patientMeta } from './patience.ts';
 import { authenticate } from './s3/auth/authenticate.ts';
 import { createCredentialSource } from './s3/auth/credentials.ts';
 import type { Account } from './s3/auth/identity.ts';
@@ -54,12 +55,14 @@ export async function startGateway(
   config: GatewayConfig,
   surroundings: GatewaySurroundings,
 ): Promise<RunningGateway> {
-  const { effects, log, meta } = surroundings;
+  const { effects, log } = surroundings;
+  const meta = patientMeta(surroundings.meta, effects.clock);
   for (const bucket of config.buckets) validateBucketName(bucket);
   const credentials = createCredentialSource([{ ...config.root, account: ROOT_ACCOUNT }]);
   await loadDigests();
   const objects = createObjectEngine({
     ...surroundings,
+    meta,
     settings: { ...config.objects, name: config.name, drainMs: config.drainMs },
   });
   let stopping = false;

@@ -24,7 +24,7 @@ const KEEP_ALIVE_MS = 2_000;
 /** Keep-alive intervals in a row without a byte from the peer that mean that it is gone. */
 const SILENT_INTERVALS_MAX = 3;
 const BACK_OFF_MS_MIN = 50;
-const BACK_OFF_MS_MAX = 2_000;
+const BACK_OFF_MS_MAX = 500;
 const TIMEOUT_MS_MAX = 0xff_ff_ff_ff;
 
 /** A call from its submission until it has settled. */

@@ -1,4 +1,5 @@
 /** Colours for a terminal, and only there; never when `NO_COLOR` is set (no-color.org). */
+import { stripVTControlCharacters } from 'node:util';
 
 export interface Paint {
   good(text: string): string;
@@ -27,7 +28,6 @@ export function createPaint(
   };
 }
 
-/** What a terminal shows of it. */
+/** Characters that a terminal shows of it. */
 export const visibleLength = (text: string): number =>
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences begin with one
-  [...text.replace(/\u001b\[\d+m/g, '')].length;
+  Array.from(stripVTControlCharacters(text)).length;

@@ -2,7 +2,7 @@
 import type { Effects } from '../../base/clock.ts';
 import { Failure } from '../../base/failure.ts';
 import type { Log } from '../../base/log.ts';
-import type { Answer, Meta } from '../../meta/protocol.ts';
+import { type Answer, type Meta, REPLICAS } from '../../meta/protocol.ts';
 import { BLOCK_BYTES_MAX, BLOCK_SIZE_BYTES_MIN } from '../../storage-node/protocol.ts';
 import type { ReadCounts } from './block-read.ts';
 import { ByteBudget } from './byte-budget.ts';
@@ -38,6 +38,10 @@ export interface ObjectEngineStatus {
   /** There is a lease and a layout: requests can be served. */
   ready: boolean;
   layoutEpoch: number | undefined;
+  /** The metadata service answered when it was last asked. */
+  inTouch: boolean;
+  /** Placement groups, and those of which too few nodes take blocks for a write. */
+  groups: { total: number; blocked: number };
   /** Blobs being written, objects open for reading. */
   running: { blobs: number; reads: number };
   memory: { small: number; large: number; readAhead: number; peakLarge: number };
@@ -119,6 +123,8 @@ export function createObjectEngine(options: ObjectEngineOptions): RunningObjectE
     status: () => ({
       ready: leases.ready,
       layoutEpoch: leases.layoutEpoch,
+      inTouch: leases.inTouch,
+      groups: leases.groups(settings.writePolicy === 'strict' ? REPLICAS : REPLICAS - 1),
       running: leases.running,
       memory: {
         small: put.smallBodies.used,

@@ -67,6 +67,22 @@ export class PlacementMap {
     return [...older].filter((node) => !now.includes(node) && node.client !== undefined);
   }
 
+  /** Groups of which fewer than `least` nodes take blocks at the moment: writes there are refused. */
+  blockedGroups(least: number): number {
+    const well = this.#nodes.map((node) => node.writable);
+    // Replicas of a group lie on distinct nodes.
+    if (well.filter((writable) => !writable).length <= REPLICAS - least) return 0;
+    let blocked = 0;
+    for (let first = 0; first < this.#assignment.length; first += REPLICAS) {
+      let writable = 0;
+      for (let slot = first; slot < first + REPLICAS; slot++) {
+        if (well[this.#assignment[slot] ?? 0] === true) writable++;
+      }
+      if (writable < least) blocked++;
+    }
+    return blocked;
+  }
+
   /** The nodes of a group, preferred first; a new array. */
   nodesOf(group: number): PooledNode[] {
     const nodes: PooledNode[] = [];

@@ -184,8 +184,19 @@ export class WriterLeases {
     return this.#map !== undefined && !this.#stopping && this.#stands(this.#current);
   }
 
+  /** False from the first failed renewal on, while the lease still stands: commits cannot succeed. */
+  get inTouch(): boolean {
+    return !this.#silenced;
+  }
+
   get layoutEpoch(): number | undefined {
     return this.#map?.epoch;
+  }
+
+  /** Placement groups, and how many of them have fewer than `least` nodes that take blocks. */
+  groups(least: number): { total: number; blocked: number } {
+    const map = this.#map;
+    return { total: map?.groups ?? 0, blocked: map?.blockedGroups(least) ?? 0 };
   }
 
   /** Blobs being written, reads under way. */

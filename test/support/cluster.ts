@@ -26,6 +26,7 @@ export interface ReadyProcess {
 export interface Ready {
   s3: string;
   admin: string;
+  admins: string[];
   processes: ReadyProcess[];
 }
 
@@ -38,6 +39,8 @@ export interface Cluster {
   ready(): Ready;
   processes(role: ReadyProcess['role']): ReadyProcess[];
   client(): S3Client;
+  /** Runs a verb of the command on this cluster: its exit code and all that it printed. */
+  ashlar(...args: string[]): Promise<{ code: number | null; output: string }>;
   /** Waits until the ready file satisfies `condition`. */
   until(condition: (ready: Ready) => boolean, what: string, timeoutMs?: number): Promise<void>;
   /** Orderly stop; the exit code. The folder is removed unless it was given. */
@@ -112,6 +115,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     ready,
     processes: (role) => ready().processes.filter((one) => one.role === role),
     client: () => s3Client(ready().s3),
+    ashlar: (...args) => runVerb([...args, '--data', join(folder, 'data')]),
     until,
     async stop() {
       supervisor.kill('SIGTERM');
@@ -120,6 +124,20 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
       return code;
     },
   };
+}
+
+function runVerb(args: readonly string[]): Promise<{ code: number | null; output: string }> {
+  const child = spawn(process.execPath, [ENTRY, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  const keep = (chunk: Buffer): void => {
+    output += chunk.toString('utf8');
+  };
+  child.stdout.on('data', keep);
+  child.stderr.on('data', keep);
+  return new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code) => resolve({ code, output }));
+  });
 }
 
 /** The official SDK with its default settings, apart from path-style addressing. */
