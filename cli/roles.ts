@@ -1,9 +1,11 @@
 /** What the processes of one role each have in common: `ashlar gateway`, `ashlar meta`, `ashlar node`. */
 import { ConfigError } from '../base/config.ts';
-import { systemEffects } from '../base/clock.ts';
+import { holdProcess, systemEffects } from '../base/clock.ts';
 import { stopOnSignals } from '../base/lifecycle.ts';
 import { createLog, type Log } from '../base/log.ts';
 import { createRpcChannel } from '../base/rpc/client.ts';
+import { createMetaAdminClient } from '../meta/admin-client.ts';
+import type { MetaAdmin } from '../meta/admin-protocol.ts';
 import { createMetaClient, META_RPC_LIMITS } from '../meta/client.ts';
 import type { Meta } from '../meta/protocol.ts';
 import { createStorageNodeClient, STORAGE_NODE_RPC_LIMITS } from '../storage-node/client.ts';
@@ -26,6 +28,8 @@ export async function runRole(
   log: Log,
   start: () => Promise<RunningRole>,
 ): Promise<void> {
+  // A role that waits for another one has nothing but timers, which do not keep a process alive.
+  holdProcess();
   const starting = start();
   const stop = stopOnSignals({
     process,
@@ -60,9 +64,10 @@ export function connectMeta(
   address: string,
   secret: string,
   log: Log,
-): { meta: Meta; close(): Promise<void> } {
+): { meta: Meta; admin: MetaAdmin; close(): Promise<void> } {
   const channel = createRpcChannel({ address, secret, limits: META_RPC_LIMITS, effects, log });
-  return { meta: createMetaClient(channel), close: () => channel.close() };
+  const admin = createMetaAdminClient(channel);
+  return { meta: createMetaClient(channel), admin, close: () => channel.close() };
 }
 
 /** A client of the storage node at `address`. */

@@ -7,7 +7,7 @@ import { createServer } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { systemEffects } from '../base/clock.ts';
+import { holdProcess, systemEffects } from '../base/clock.ts';
 import { ConfigError, type Loaded, processEnvironment, settingAt } from '../base/config.ts';
 import { stopOnSignals } from '../base/lifecycle.ts';
 import { createLog, type Log } from '../base/log.ts';
@@ -66,6 +66,8 @@ export async function runStart(
     if (readyFile === undefined || endpoint === undefined) return;
     writeReadyFile(readyFile, { ...endpoint, processes: supervisor.processes() }, effects.random);
   };
+  // Between two lives of a process there may be nothing else to wait for.
+  holdProcess();
   const supervisor = createSupervisor({ effects, log, changed });
   const boundMs = settings.shutdownBound + STOP_MARGIN_MS;
   stopOnSignals({

@@ -68,6 +68,24 @@ function setUp() {
   return { ...hand, supervisor, changes: () => changes };
 }
 
+test('a process that finds its folder in use is tried again for a while, then run rejects', async () => {
+  const { supervisor, pending, skip } = setUp();
+  const meta = fakeProcess('meta', 'meta');
+  const running = supervisor.run(meta.spec);
+  const inUse = { code: 75, signal: null, lastWords: 'ashlar: /data/meta is in use\n' };
+  meta.lives[0]?.events.exited(inUse);
+  pending.shift()?.run();
+  assert.equal(meta.lives.length, 2);
+  skip(6000);
+  meta.lives[1]?.events.exited(inUse);
+  await assert.rejects(running, (error) => {
+    assert.ok(error instanceof StartFailure);
+    assert.deepEqual([error.exitCode, error.message], [75, '/data/meta is in use']);
+    return true;
+  });
+  assert.equal(pending.length, 0);
+});
+
 test('a process that dies is started again with the addresses of its last life', async () => {
   const { supervisor, pending } = setUp();
   const node = fakeProcess('node-1');

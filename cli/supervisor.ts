@@ -64,6 +64,10 @@ export const RESTART_MS_MAX = 10_000;
 const STABLE_MS = 30_000;
 /** Exit codes that starting again cannot mend: bad usage, bad configuration. */
 const FINAL_CODES = new Set([2, 73, 78]);
+/** Exit code for what may mend itself: a folder that another process is about to leave. */
+const TRY_AGAIN_CODE = 75;
+/** How long a process that was never ready is tried again for that reason. */
+const PATIENCE_MS = 5_000;
 
 interface Child {
   spec: ProcessSpec;
@@ -72,6 +76,8 @@ interface Child {
   everReady: boolean;
   /** In its present life. */
   isReady: boolean;
+  /** Of its first life. */
+  createdAt: number;
   startedAt: number;
   pauseMs: number;
   restart: Timer | undefined;
@@ -105,7 +111,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
             return;
           }
           const fields = { process: name, ...outcome };
-          if (!child.everReady && FINAL_CODES.has(outcome.code ?? 0)) {
+          if (!child.everReady && isFinal(outcome.code, child)) {
             settled.failed(new StartFailure(name, outcome.code ?? 1, outcome.lastWords));
             if (child.spec.keepTrying !== true) return;
             child.pauseMs = RESTART_MS_MAX;
@@ -123,6 +129,10 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     );
   };
 
+  const isFinal = (code: number | null, { createdAt }: Child): boolean =>
+    FINAL_CODES.has(code ?? 0) ||
+    (code === TRY_AGAIN_CODE && effects.clock.monotonic() - createdAt > PATIENCE_MS);
+
   return {
     run(spec) {
       const child: Child = {
@@ -131,6 +141,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
         ready: undefined,
         everReady: false,
         isReady: false,
+        createdAt: effects.clock.monotonic(),
         startedAt: 0,
         pauseMs: 0,
         restart: undefined,
@@ -177,7 +188,7 @@ export class StartFailure extends Error {
     super(
       lastWords.trim() === ''
         ? `${name} could not start (exit code ${exitCode})`
-        : lastWords.trim(),
+        : lastWords.trim().replace(/^ashlar: /, ''),
     );
     this.name = 'StartFailure';
     this.exitCode = exitCode;
