@@ -23,6 +23,8 @@ export interface CounterMetric<Name extends string> {
 
 export interface GaugeMetric<Name extends string> {
   set(value: number, labels?: Labels<Name>): void;
+  /** Forgets all samples: for labels that come and go. */
+  clear(): void;
 }
 
 export interface HistogramMetric<Name extends string> {
@@ -68,6 +70,11 @@ export function createMetrics(): Metrics {
       });
       const face: GaugeMetric<string> = {
         set: (value, labels) => gauge.set(labels ?? {}, value),
+        clear() {
+          gauge.reset();
+          // Without labels, a reset leaves a sample of 0.
+          if (common(options).labelNames.length === 0) gauge.remove();
+        },
       };
       return face;
     },

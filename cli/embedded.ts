@@ -101,7 +101,7 @@ async function start(config: GatewayConfig, options: EmbeddedOptions): Promise<E
       undo.push(() => node.close());
       await node.registered;
     }
-    const surroundings = { effects, log, meta: meta.meta, connect: find };
+    const surroundings = { effects, log, meta: meta.meta, admin: meta.admin, connect: find };
     const gateway = await startGateway(config, surroundings);
     undo.push(() => gateway.stop());
     await whenReady(gateway, config, surroundings);

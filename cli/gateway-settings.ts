@@ -1,6 +1,7 @@
 import { ConfigError } from '../base/config.ts';
 import type { GatewayConfig } from '../gateway/config.ts';
 import { parseListen, type Settings } from './settings.ts';
+import { VERSION } from './version.ts';
 
 /** The gateway's settings, from everybody's. */
 export function gatewayConfig(settings: Settings, name: string): GatewayConfig {
@@ -13,6 +14,7 @@ export function gatewayConfig(settings: Settings, name: string): GatewayConfig {
   }
   return {
     name,
+    version: VERSION,
     s3: {
       ...parseListen(s3.listen, 's3.listen'),
       sharePort: s3.sharePort,

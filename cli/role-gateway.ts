@@ -15,6 +15,7 @@ export async function runGateway(settings: Settings): Promise<void> {
       effects: systemEffects,
       log,
       meta: client.meta,
+      admin: client.admin,
       connect: ({ address }: { address: string }) => connectNode(address, secret, log),
     };
     const gateway = await startGateway(config, surroundings);

@@ -15,6 +15,7 @@ import { systemEffects } from '../base/clock.ts';
 import { createLog, type LogLevel } from '../base/log.ts';
 import { generateCredentials } from './credentials.ts';
 import { startEmbedded } from './embedded.ts';
+import { VERSION } from './version.ts';
 
 export interface AshlarOptions {
   /** Created before it is ready. */
@@ -53,6 +54,7 @@ export async function startAshlar(options: AshlarOptions = {}): Promise<AshlarSe
   const running = await startEmbedded(
     {
       name: 'testing',
+      version: VERSION,
       s3: {
         host: '127.0.0.1',
         port: options.port ?? 0,

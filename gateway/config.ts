@@ -4,6 +4,8 @@ import type { ObjectSettings } from './object/settings.ts';
 export interface GatewayConfig {
   /** Name of this process in the metadata service's list of writers. */
   name: string;
+  /** Of Ashlar; shown in metrics. */
+  version: string;
   s3: {
     host: string;
     /** 0: any free port. */

@@ -4,7 +4,9 @@ import { loadDigests } from '../base/digest.ts';
 import type { Effects } from '../base/clock.ts';
 import { Failure } from '../base/failure.ts';
 import type { Log } from '../base/log.ts';
+import type { MetaAdmin } from '../meta/admin-protocol.ts';
 import type { Meta } from '../meta/protocol.ts';
+import { addClusterMetrics } from './cluster-metrics.ts';
 import type { GatewayConfig } from './config.ts';
 import { createHealthRoutes, isReady } from './health.ts';
 import { createHttpServer, type HttpServer } from './http/server.ts';
@@ -23,6 +25,8 @@ export interface GatewaySurroundings {
   effects: Effects;
   log: Log;
   meta: Meta;
+  /** The state of the whole cluster, for metrics. */
+  admin: Pick<MetaAdmin, 'adminStatus'>;
   /** Makes a client for a storage node. */
   connect: Connect;
 }
@@ -67,7 +71,8 @@ export async function startGateway(
   });
   let stopping = false;
   const health = createHealthRoutes(objects.status, () => stopping);
-  const metrics = createGatewayMetrics(objects.status);
+  const metrics = createGatewayMetrics(objects.status, config.version);
+  addClusterMetrics(metrics.metrics, surroundings.admin, effects.clock);
   const pipeline = createPipeline({
     meta,
     objects: objects.engine,

@@ -1,5 +1,6 @@
 /** What a gateway counts about itself, for Prometheus. No keys, no bucket names: labels stay few. */
 import { createMetrics, type Metrics } from '../base/metrics.ts';
+import { isWritable } from './health.ts';
 import type { ObjectEngineStatus } from './object/create-engine.ts';
 import type { RequestRecord } from './s3/pipeline.ts';
 
@@ -10,8 +11,15 @@ export interface GatewayMetrics {
   observe(record: RequestRecord): void;
 }
 
-export function createGatewayMetrics(status: () => ObjectEngineStatus): GatewayMetrics {
+/** `version`: of Ashlar, for `ashlar_build_info`. */
+export function createGatewayMetrics(
+  status: () => ObjectEngineStatus,
+  version: string,
+): GatewayMetrics {
   const metrics = createMetrics();
+  metrics
+    .gauge({ name: 'ashlar_build_info', help: 'Always 1.', labels: ['version'] })
+    .set(1, { version });
   const requests = metrics.counter({
     name: 'ashlar_s3_requests_total',
     help: 'S3 requests by operation and HTTP status.',
@@ -37,16 +45,22 @@ export function createGatewayMetrics(status: () => ObjectEngineStatus): GatewayM
     collect: (gauge) => gauge.set(status().ready ? 1 : 0),
   });
   metrics.gauge({
-    name: 'ashlar_cluster_nodes',
+    name: 'ashlar_gateway_nodes',
     help: 'Storage nodes as this gateway sees them, by state.',
     labels: ['state'],
     collect: (gauge) => {
       const { nodes } = status();
-      for (const state of ['up', 'suspect', 'down'] as const) {
+      for (const state of ['new', 'up', 'suspect', 'down'] as const) {
         gauge.set(nodes.filter((node) => node.state === state).length, { state });
       }
     },
   });
+  metrics.gauge({
+    name: 'ashlar_cluster_writable',
+    help: '1 when this gateway can write to every placement group.',
+    collect: (gauge) => gauge.set(isWritable(status(), false).ok ? 1 : 0),
+  });
+  addDataPath(metrics, status);
   metrics.gauge({
     name: 'ashlar_degraded_blocks_written',
     help: 'Blocks that this gateway wrote to two nodes only; they are queued for repair.',
@@ -61,4 +75,36 @@ export function createGatewayMetrics(status: () => ObjectEngineStatus): GatewayM
       if (record.sentBytes > 0) sent.add({}, record.sentBytes);
     },
   };
+}
+
+/** Counters of the object engine; gauges to Prometheus, since they are read and not added to. */
+function addDataPath(metrics: Metrics, status: () => ObjectEngineStatus): void {
+  metrics.gauge({
+    name: 'ashlar_gateway_running',
+    help: 'Blobs being written and objects being read at this moment.',
+    labels: ['what'],
+    collect(gauge) {
+      const { blobs, reads } = status().running;
+      gauge.set(blobs, { what: 'writes' });
+      gauge.set(reads, { what: 'reads' });
+    },
+  });
+  metrics.gauge({
+    name: 'ashlar_gateway_buffered_bytes',
+    help: 'Memory that holds blocks on their way.',
+    labels: ['what'],
+    collect(gauge) {
+      const { small, large, readAhead } = status().memory;
+      gauge.set(small + large, { what: 'writes' });
+      gauge.set(readAhead, { what: 'reads' });
+    },
+  });
+  metrics.gauge({
+    name: 'ashlar_block_reads',
+    help: 'Blocks read since the start, and what happened to some of them on the way.',
+    labels: ['what'],
+    collect(gauge) {
+      for (const [what, value] of Object.entries(status().reads)) gauge.set(value, { what });
+    },
+  });
 }

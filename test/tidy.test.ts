@@ -58,6 +58,7 @@ const WALLS: readonly [prefix: string, allowed: readonly string[]][] = [
       'storage-node/client.ts',
       'meta/protocol.ts',
       'meta/client.ts',
+      'meta/admin-protocol.ts',
     ],
   ],
   // The gateway's inner folders: the engine knows nothing of S3 or HTTP, S3 nothing of HTTP.
@@ -219,8 +220,8 @@ test('the registry is the set of operation files', () => {
     .filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'))
     .map((name) => name.replace(/\.ts$/, ''))
     .filter((name) =>
-      readFileSync(join(root, `gateway/s3/operations/${name}.ts`), 'utf8').includes(
-        'defineOperation(',
+      readFileSync(join(root, `gateway/s3/operations/${name}.ts`), 'utf8').match(
+        /\bdefineOperation[<(]/,
       ),
     );
   assert.deepEqual(files.sort(), OPERATION_NAMES.map(kebab).sort());

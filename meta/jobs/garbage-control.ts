@@ -3,10 +3,9 @@ import type { Clock } from '../../base/clock.ts';
 import type { JobStatus } from '../admin-protocol.ts';
 import type { GarbageStats } from './garbage.ts';
 import { type Job, type JobRows, NEW_JOB } from './job.ts';
+import { Meter } from './rate.ts';
 
 const NAME = 'garbage';
-/** Span over which the rate is measured. */
-const RATE_MS = 10_000;
 
 interface Collector {
   round(): Promise<boolean>;
@@ -23,7 +22,8 @@ export class GarbageControl implements Job {
   #asked = false;
   #problem: string | undefined;
   #finishedMs: number | undefined;
-  #samples: { atMs: number; blocks: number }[] = [];
+  readonly #meter: Meter;
+  #metered = 0;
 
   constructor(options: {
     job: Collector;
@@ -33,6 +33,7 @@ export class GarbageControl implements Job {
     this.#job = options.job;
     this.#rows = options.rows;
     this.#clock = options.clock;
+    this.#meter = new Meter(options.clock);
   }
 
   /** For the loop: a round of the job, unless it is paused. True: there is more to do at once. */
@@ -49,7 +50,9 @@ export class GarbageControl implements Job {
       throw error;
     } finally {
       this.#running = undefined;
-      this.#sample();
+      const { blocksRemoved } = this.#job.stats();
+      this.#meter.add(blocksRemoved - this.#metered);
+      this.#metered = blocksRemoved;
     }
     if (!this.#busy) this.#finishedMs = this.#clock.now();
     return this.#busy || this.#asked;
@@ -64,7 +67,7 @@ export class GarbageControl implements Job {
       done: blocksRemoved,
       total: undefined,
       unit: 'blocks',
-      rate: this.#rate(),
+      rate: this.#meter.perSecond(),
       etaMs: undefined,
       lastFinishedMs: this.#finishedMs,
       counts: { removedBlobs: blobsRemoved, held, waitingForReaders: waiting, nodeFailures },
@@ -90,18 +93,5 @@ export class GarbageControl implements Job {
     const setting = { ...(this.#setting ?? NEW_JOB), paused };
     await this.#rows.putSetting(NAME, setting);
     this.#setting = setting;
-  }
-
-  #sample(): void {
-    const atMs = this.#clock.monotonic();
-    this.#samples.push({ atMs, blocks: this.#job.stats().blocksRemoved });
-    while ((this.#samples[0]?.atMs ?? atMs) < atMs - RATE_MS) this.#samples.shift();
-  }
-
-  #rate(): number {
-    const first = this.#samples[0];
-    const last = this.#samples.at(-1);
-    if (first === undefined || last === undefined || last.atMs <= first.atMs) return 0;
-    return ((last.blocks - first.blocks) * 1000) / (last.atMs - first.atMs);
   }
 }

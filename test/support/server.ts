@@ -64,6 +64,7 @@ export function useInspectedServer(options: ServerOptions = {}): InspectedServer
     const running = await startEmbedded(
       {
         name: 'inspected',
+        version: 'test',
         s3: { host: '127.0.0.1', port: 0, sharePort: false, region, domains },
         admin: undefined,
         root: SERVER_KEYS,
