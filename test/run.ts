@@ -1,6 +1,6 @@
 /**
  * `npm test` and its parts: runs the stages one after another, shows what they print, and ends with
- * one line that counts every check and test. Stages: check, unit, integration, clients, crash.
+ * one line that counts every check and test. Stages: check, unit, integration, sim, clients, crash.
  *
  *   node test/run.ts [STAGE ...]      no stage: all of them
  */
@@ -50,6 +50,8 @@ const SUITES: Readonly<Record<string, { files: string[]; concurrency: number }>>
     files: ['test/integration/**/*.test.ts', 'test/wire/**/*.test.ts'],
     concurrency: 2,
   },
+  // One file at a time: each uses all cores.
+  sim: { files: ['test/simulation/**/*.test.ts'], concurrency: 1 },
   clients: { files: ['test/clients/**/*.test.ts'], concurrency: 1 },
   crash: { files: ['test/crash/**/*.test.ts'], concurrency: 1 },
 };

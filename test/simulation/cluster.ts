@@ -1,0 +1,306 @@
+/**
+ * The production code as simulated machines: one metadata service, storage nodes, gateways. Each is
+ * assembled from the same parts as in its `main.ts`, over simulated time, network and disk.
+ */
+import type { Log } from '../../base/log.ts';
+import { silentLog } from '../../base/log.ts';
+import {
+  createObjectEngine,
+  type RunningObjectEngine,
+} from '../../gateway/object/create-engine.ts';
+import { type AssembledMeta, assembleMeta } from '../../meta/assemble.ts';
+import { createMetaClient } from '../../meta/client.ts';
+import type { Meta, NodeView } from '../../meta/protocol.ts';
+import { createMetaHandler } from '../../meta/server.ts';
+import { METHODS as META_METHODS, type Method, READS } from '../../meta/wire.ts';
+import { createStorageNodeClient } from '../../storage-node/client.ts';
+import { startMembership } from '../../storage-node/membership.ts';
+import type { StorageNode } from '../../storage-node/protocol.ts';
+import { createStorageNodeHandler } from '../../storage-node/server.ts';
+import { healthOf } from '../../storage-node/service.ts';
+import { createBlockStore } from '../../storage-node/store.ts';
+import { METHODS as NODE_METHODS } from '../../storage-node/wire.ts';
+import { BlockDisk, CAPACITY_BYTES } from './block-disk.ts';
+import { MetaDisk } from './meta-disk.ts';
+import { Network } from './network.ts';
+import { Oracle } from './oracle.ts';
+import { type Bugs, NO_BUGS } from './planted.ts';
+import { type Life, type ProcessContext, SimProcess } from './process.ts';
+import { SeededRandom } from './random.ts';
+import { Scheduler } from './scheduler.ts';
+
+export const BLOCK_SIZE = 4096;
+/** Few placement groups: layouts are made and installed often here. */
+const GROUPS = 16;
+
+export interface ClusterOptions {
+  seed: number;
+  nodes: number;
+  gateways: number;
+  bugs?: Bugs | undefined;
+  /** A line per event and per log line. */
+  trace?: ((line: string) => void) | undefined;
+}
+
+export interface NodeMachine {
+  process: SimProcess;
+  disk: BlockDisk;
+  identity: { id: string; clusterId: string | undefined; generation: number };
+}
+
+/** One life of a gateway. */
+export interface RunningGateway {
+  life: Life;
+  running: RunningObjectEngine;
+  meta: Meta;
+  /** Resolves when the process has died. */
+  died: Promise<void>;
+}
+
+export interface GatewayMachine {
+  process: SimProcess;
+  now: RunningGateway | undefined;
+}
+
+/** Requests that may arrive twice: reads, and what only repeats what is known. */
+const REPEATABLE_META: ReadonlySet<string> = new Set([
+  ...READS,
+  'heartbeat',
+  'renewWriter',
+  'closeWriter',
+  'reportReplicas',
+]);
+const REPEATABLE_NODE: ReadonlySet<string> = new Set([
+  'get',
+  'has',
+  'delete',
+  'list',
+  'verify',
+  'stats',
+  'health',
+]);
+
+export class SimCluster {
+  readonly scheduler = new Scheduler();
+  readonly network: Network;
+  readonly random: SeededRandom;
+  readonly meta: SimProcess;
+  readonly metaDisk: MetaDisk;
+  /** The service in its present life. */
+  service: AssembledMeta | undefined;
+  readonly nodes: NodeMachine[];
+  readonly gateways: GatewayMachine[];
+  readonly oracle: Oracle;
+  readonly bugs: Bugs;
+  /** What a supervisor waits before it starts a process again. */
+  restartMs: [number, number] = [50, 500];
+  readonly #context: ProcessContext;
+  readonly #leaseTtlMs: number;
+  readonly #trace: ((line: string) => void) | undefined;
+
+  constructor(options: ClusterOptions) {
+    const { seed } = options;
+    this.bugs = options.bugs ?? NO_BUGS;
+    this.#trace = options.trace;
+    const stream = (name: string) => new SeededRandom(seed, name);
+    this.random = stream('cluster');
+    this.#leaseTtlMs = Math.floor(this.random.skewed(2000, 8000));
+    this.network = new Network(this.scheduler, stream('network'));
+    this.#context = { scheduler: this.scheduler, seed, logOf: (process) => this.#logOf(process) };
+    if (options.trace !== undefined) {
+      this.scheduler.onEvent = (label) => this.trace(label);
+    }
+    this.meta = new SimProcess('meta', this.#context);
+    this.metaDisk = new MetaDisk(stream('meta disk'));
+    this.metaDisk.forgetful = this.bugs.metaForgets === true;
+    this.nodes = Array.from({ length: options.nodes }, (_, index) => {
+      const id = `n${index + 1}`;
+      const disk = new BlockDisk(id, stream(`disk ${id}`));
+      disk.forgetful = this.bugs.nodeForgets === true;
+      const identity = { id, clusterId: undefined, generation: 0 };
+      return { process: new SimProcess(id, this.#context), disk, identity };
+    });
+    this.gateways = Array.from({ length: options.gateways }, (_, index) => ({
+      process: new SimProcess(`g${index + 1}`, this.#context),
+      now: undefined,
+    }));
+    this.oracle = new Oracle({
+      meta: this.metaDisk,
+      disks: this.nodes.map((node) => node.disk),
+      groups: GROUPS,
+    });
+  }
+
+  get processes(): SimProcess[] {
+    return [
+      this.meta,
+      ...this.nodes.map((node) => node.process),
+      ...this.gateways.map((gateway) => gateway.process),
+    ];
+  }
+
+  trace(line: string): void {
+    this.#trace?.(`${this.scheduler.now.toFixed(3).padStart(11)} ${line}`);
+  }
+
+  startAll(): void {
+    for (const process of this.processes) this.start(process);
+  }
+
+  /** Harmless when it runs. */
+  start(process: SimProcess): void {
+    if (process.life !== undefined) return;
+    this.trace(`--- ${process.name} starts`);
+    process.start((life) => {
+      if (process === this.meta) return void this.#runMeta(life);
+      const node = this.nodes.find((one) => one.process === process);
+      if (node !== undefined) return this.#runNode(node, life);
+      const gateway = this.gateways.find((one) => one.process === process);
+      if (gateway !== undefined) this.#runGateway(gateway, life);
+    });
+  }
+
+  /** kill -9, or a process that ends itself; a supervisor starts it again. */
+  crash(process: SimProcess, why: string, restartMs?: number): void {
+    const { life } = process;
+    if (life === undefined) return;
+    this.trace(`--- ${process.name} dies: ${why}`);
+    process.crash();
+    this.network.died(life, 0);
+    const wait = restartMs ?? this.random.skewed(...this.restartMs);
+    this.scheduler.at(wait, `start ${process.name}`, () => this.start(process));
+  }
+
+  sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.scheduler.at(ms, 'wait', resolve);
+    });
+  }
+
+  /* ---------------------------------------------------------------- the roles */
+
+  async #runMeta(life: Life): Promise<void> {
+    const die = (reason: string) => this.crash(this.meta, reason);
+    try {
+      const store = this.bugs.wrapStore(this.metaDisk.open(life, die));
+      const assembled = await assembleMeta({
+        store,
+        effects: life.effects,
+        log: life.log,
+        connectNode: (view) => this.bugs.wrapJobNode(this.#connect(life, view)),
+        cluster: {
+          expectedNodes: this.nodes.length,
+          leaseTtlMs: this.#leaseTtlMs,
+          heartbeatMs: 1000,
+          nodeDownMs: 3500,
+          groups: GROUPS,
+        },
+        garbagePauseMs: 500,
+      });
+      if (!life.alive) return;
+      this.bugs.breakMeta(assembled);
+      this.service = assembled;
+      const handler = createMetaHandler(assembled.meta);
+      life.handler = handler;
+      assembled.startJobs();
+    } catch (error) {
+      if (life.alive) this.crash(this.meta, `could not start: ${String(error)}`);
+    }
+  }
+
+  #runNode(node: NodeMachine, life: Life): void {
+    const { disk, identity, process } = node;
+    identity.generation++;
+    const store = createBlockStore({
+      environment: disk.open(life),
+      clock: life.clock,
+      disk: () => disk.space,
+      floorBytes: CAPACITY_BYTES / 10,
+      watchdogMs: 10_000,
+      warmBytes: 1024 ** 2,
+      die: (reason) => this.crash(process, reason),
+    });
+    const health = healthOf({ store, clock: life.clock, identity: () => identity });
+    life.handler = createStorageNodeHandler(this.bugs.wrapBlocks(store, disk), health);
+    const membership = startMembership({
+      registrar: this.#metaClient(life),
+      identity,
+      join: (clusterId) => {
+        identity.clusterId = clusterId;
+      },
+      address: identity.id,
+      zone: identity.id,
+      stats: () => store.stats(),
+      effects: life.effects,
+      log: life.log,
+    });
+    void membership.refused.then((failure) => {
+      this.oracle.violation(`node ${identity.id} was refused: ${failure.message}`);
+    });
+  }
+
+  #runGateway(gateway: GatewayMachine, life: Life): void {
+    const meta = this.#metaClient(life);
+    const connect = this.bugs.wrapGatewayNodes((view: NodeView) => this.#connect(life, view));
+    const running = createObjectEngine({
+      meta,
+      connect,
+      effects: life.effects,
+      log: life.log,
+      settings: {
+        name: gateway.process.name,
+        blockSize: BLOCK_SIZE,
+        stragglerMs: 300,
+        retryMs: 1500,
+        callTimeoutMs: 4000,
+        renewMs: 700,
+      },
+    });
+    const died = new Promise<void>((resolve) => life.onEnd(resolve));
+    gateway.now = { life, running, meta, died };
+    life.onEnd(() => {
+      gateway.now = undefined;
+    });
+    void running.start();
+  }
+
+  /* ---------------------------------------------------------------- connections */
+
+  #metaClient(life: Life): Meta {
+    const channel = this.network.channel(life, () => this.meta, {
+      nameOf: (method) => META_METHODS.nameOf(method) ?? `method ${method}`,
+      repeatable: (name) => REPEATABLE_META.has(name as Method),
+    });
+    return createMetaClient(channel, life.clock);
+  }
+
+  #connect(life: Life, view: NodeView): StorageNode & { close(): Promise<void> } {
+    const target = this.nodes.find((node) => node.identity.id === view.address);
+    const channel = this.network.channel(life, () => target?.process, {
+      nameOf: (method) => NODE_METHODS.nameOf(method) ?? `method ${method}`,
+      repeatable: (name) => REPEATABLE_NODE.has(name),
+    });
+    return { ...createStorageNodeClient(channel), close: () => channel.close() };
+  }
+
+  #logOf(process: SimProcess): Log {
+    if (this.#trace === undefined) return silentLog;
+    const line = (level: string) => (fields: object, message: string) => {
+      this.trace(`    ${process.name} ${level}: ${message} ${textOf(fields)}`);
+    };
+    const log: Log = {
+      debug: line('debug'),
+      info: line('info'),
+      warn: line('warn'),
+      error: line('error'),
+      child: () => log,
+    };
+    return log;
+  }
+}
+
+function textOf(fields: object): string {
+  return JSON.stringify(fields, (_, value: unknown) =>
+    value instanceof Error ? value.message : value,
+  );
+}

@@ -1,0 +1,183 @@
+/**
+ * What must hold at every moment, seen from outside: the disks of the nodes and of the metadata
+ * service, and who is reading what. Nothing here asks the code under test how it got there.
+ */
+import { type BlobId, placementGroup, writerOf } from '../../base/ids.ts';
+import { leaseKey } from '../../meta/cluster/rows.ts';
+import { STAMP_BYTES } from '../../meta/engine/kv.ts';
+import { blobKey } from '../../meta/catalogue/keyspace.ts';
+import { garbageCodec } from '../../meta/catalogue/queue-records.ts';
+import { blobCodec } from '../../meta/catalogue/records.ts';
+import {
+  decodeRecord,
+  inlineContent,
+  isInline,
+  verifiedHash,
+} from '../../storage-node/block-format.ts';
+import { type BlockKey, decodeBlockKey, encodeBlockKey } from '../../storage-node/protocol.ts';
+import type { BlockDisk } from './block-disk.ts';
+import type { Change, MetaDisk } from './meta-disk.ts';
+
+const BLOB_KIND = 0x62;
+const BLOB_KEY_BYTES = 17;
+const QUEUE_KIND = 0x71;
+const GARBAGE_KIND = 0x67;
+/** Copies without which nothing may be acknowledged, and to which nothing may ever be reduced. */
+const COPIES_MIN = 2;
+
+export interface LiveBlob {
+  blob: BlobId;
+  size: number;
+  blockSize: number;
+}
+
+/** A read under way: its blocks must stay while the lease it runs under stands. */
+export interface OpenRead {
+  blob: BlobId;
+  writer: number;
+}
+
+export class Oracle {
+  readonly violations: string[] = [];
+  readonly reads = new Set<OpenRead>();
+  /** Blobs that are referred to, as of the last durable batch. */
+  readonly live = new Map<BlobId, LiveBlob>();
+  readonly #meta: MetaDisk;
+  readonly #disks: readonly BlockDisk[];
+  readonly #groups: number;
+  /** Replicas that the simulation itself has damaged: `node key`. */
+  readonly #damaged = new Set<string>();
+  /** Blobs that nothing refers to any more. */
+  readonly #condemned = new Set<BlobId>();
+  /** Replicas that were written when their blob was condemned already: `node key`. */
+  readonly #late = new Set<string>();
+
+  constructor(options: { meta: MetaDisk; disks: readonly BlockDisk[]; groups: number }) {
+    this.#meta = options.meta;
+    this.#disks = options.disks;
+    this.#groups = options.groups;
+    this.#meta.onBatch = (changes) => this.#batch(changes);
+    for (const disk of this.#disks) {
+      disk.watch({
+        written: (name) => this.#written(disk, name),
+        removed: (name) => this.#removed(disk, name),
+      });
+    }
+  }
+
+  violation(text: string): void {
+    this.violations.push(text);
+  }
+
+  /** Nodes with a sound copy of the block. */
+  copies(key: BlockKey): BlockDisk[] {
+    const encoded = encodeBlockKey(key);
+    return this.#disks.filter((disk) => isSound(disk, encoded));
+  }
+
+  /** Keys of a blob's blocks. */
+  blocksOf({ blob, size, blockSize }: LiveBlob): BlockKey[] {
+    return Array.from({ length: Math.ceil(size / blockSize) }, (_, index) => ({
+      group: placementGroup(blob, index, this.#groups),
+      blob,
+      index,
+    }));
+  }
+
+  isLive(blob: BlobId): boolean {
+    return this.#meta.read(blobKey(blob)) !== undefined;
+  }
+
+  leaseStands(writer: number): boolean {
+    return this.#meta.read(leaseKey(writer)) !== undefined;
+  }
+
+  /** The simulation has damaged this replica itself. */
+  damaged(disk: BlockDisk, name: string): void {
+    this.#damaged.add(`${disk.name} ${name}`);
+  }
+
+  #batch(changes: readonly Change[]): void {
+    for (const { key, before, after } of changes) {
+      if (key[0] === QUEUE_KIND && key[1] === GARBAGE_KIND) {
+        if (before !== undefined && after === undefined) this.#discarded(before);
+        continue;
+      }
+      if (key[0] !== BLOB_KIND || key.length !== BLOB_KEY_BYTES) continue;
+      const blob = key.toString('hex', 1) as BlobId;
+      if (after === undefined) {
+        this.live.delete(blob);
+        this.#condemned.add(blob);
+      } else if (before === undefined) {
+        const { size, blockSize } = blobCodec.decode(after.subarray(STAMP_BYTES));
+        const entry = { blob, size, blockSize };
+        this.live.set(blob, entry);
+        this.#committed(entry);
+      }
+    }
+  }
+
+  #committed(entry: LiveBlob): void {
+    const { blob } = entry;
+    if (!this.leaseStands(writerOf(blob))) {
+      this.violation(`blob ${blob} was committed by writer ${writerOf(blob)}, which has no lease`);
+    }
+    for (const key of this.blocksOf(entry)) {
+      const name = encodeBlockKey(key).toString('latin1');
+      const copies = this.#disks.filter(
+        (disk) => isSound(disk, encodeBlockKey(key)) || this.#damaged.has(`${disk.name} ${name}`),
+      );
+      if (copies.length < COPIES_MIN) {
+        const at = copies.map((disk) => disk.name).join(', ');
+        this.violation(
+          `blob ${blob} was committed with block ${key.index} durable on [${at}] only`,
+        );
+      }
+    }
+  }
+
+  /** A blob's garbage is done: no node has anything of it, unless a write was late. */
+  #discarded(row: Buffer): void {
+    const garbage = garbageCodec.decode(row.subarray(STAMP_BYTES));
+    if (garbage.kind !== 'blob') return;
+    for (const key of this.blocksOf(garbage)) {
+      const name = encodeBlockKey(key).toString('latin1');
+      for (const disk of this.#disks) {
+        if (!disk.memory.blocks.has(name) || this.#late.has(`${disk.name} ${name}`)) continue;
+        this.violation(`garbage ${garbage.blob} is done, but ${disk.name} has block ${key.index}`);
+      }
+    }
+  }
+
+  #written(disk: BlockDisk, name: string): void {
+    const { blob } = decodeBlockKey(Buffer.from(name, 'latin1'));
+    if (this.#condemned.has(blob)) this.#late.add(`${disk.name} ${name}`);
+  }
+
+  #removed(disk: BlockDisk, name: string): void {
+    const key = decodeBlockKey(Buffer.from(name, 'latin1'));
+    const { blob, index } = key;
+    if (this.isLive(blob)) {
+      const left = this.copies(key).filter((other) => other !== disk);
+      if (left.length < COPIES_MIN) {
+        this.violation(
+          `${disk.name} removed block ${index} of ${blob}, which is referred to, with ${left.length} copies left`,
+        );
+      }
+      return;
+    }
+    for (const read of this.reads) {
+      if (read.blob === blob && this.leaseStands(read.writer)) {
+        this.violation(`${disk.name} removed block ${index} of ${blob} under a running read`);
+      }
+    }
+  }
+}
+
+function isSound(disk: BlockDisk, key: Buffer): boolean {
+  const record = disk.memory.blocks.get(key.toString('latin1'));
+  if (record === undefined) return false;
+  const header = decodeRecord(key, record);
+  if (header === undefined || !isInline(header.length)) return false;
+  return verifiedHash(key, header, inlineContent(record)) !== undefined;
+}

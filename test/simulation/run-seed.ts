@@ -1,0 +1,274 @@
+/** One seed: a cluster, clients, faults; then calm, and everything has to be right again. */
+import { checkInvariants } from '../../meta/catalogue/test-support.ts';
+import type { KeyValueStore } from '../../meta/engine/kv.ts';
+import { SimCluster } from './cluster.ts';
+import { drawPlan, Faults } from './faults.ts';
+import { History } from './history.ts';
+import type { Bugs } from './planted.ts';
+import { SeededRandom } from './random.ts';
+import { BUCKET, Client, OWNER, type Weights } from './workload.ts';
+
+const SETUP_MS = 30_000;
+const FAULTS_MS_MAX = 120_000;
+/** Within this time after the last fault every operation succeeds. */
+const LIVENESS_MS = 60_000;
+/** Within this time after that, nothing is left to clean up. */
+const QUIET_MS = 180_000;
+
+export interface SeedOptions {
+  seed: number;
+  bugs?: Bugs | undefined;
+  trace?: ((line: string) => void) | undefined;
+}
+
+export interface SeedResult {
+  seed: number;
+  violations: string[];
+  /** Over every event: the same for the same seed. */
+  hash: number;
+  events: number;
+  /** Operations in the history. */
+  operations: number;
+  /** Keys whose history took too long to decide. */
+  undecided: number;
+  simulatedMs: number;
+  counts: { attempts: number; answered: number; failed: number; lost: number };
+  faults: Record<string, number>;
+}
+
+export async function runSeed(options: SeedOptions): Promise<SeedResult> {
+  const run = new SeedRun(options);
+  await run.run();
+  return run.result();
+}
+
+class SeedRun {
+  readonly #seed: number;
+  readonly #random: SeededRandom;
+  readonly #cluster: SimCluster;
+  readonly #history = new History();
+  readonly #clients: Client[];
+  readonly #keys: readonly string[];
+  readonly #faults: Faults;
+
+  constructor({ seed, bugs, trace }: SeedOptions) {
+    this.#seed = seed;
+    const random = new SeededRandom(seed, 'run');
+    this.#random = random;
+    this.#cluster = new SimCluster({
+      seed,
+      nodes: random.pick([3, 3, 3, 4, 5]),
+      gateways: 2,
+      bugs,
+      trace,
+    });
+    this.#keys = ['a', 'b/1', 'b/2', 'c'].slice(0, 1 + random.int(4));
+    this.#clients = Array.from(
+      { length: 2 + random.int(4) },
+      (_, index) =>
+        new Client({
+          cluster: this.#cluster,
+          history: this.#history,
+          random: new SeededRandom(seed, `client ${index}`),
+          keys: this.#keys,
+          name: `client ${index + 1}`,
+        }),
+    );
+    const stream = new SeededRandom(seed, 'faults');
+    this.#faults = new Faults(this.#cluster, drawPlan(stream), stream);
+  }
+
+  async run(): Promise<void> {
+    if (!(await this.#setUp())) return;
+    await this.#underFaults();
+    if (this.#stopped) return;
+    await this.#recover();
+    if (this.#stopped) return;
+    await this.#quiet();
+  }
+
+  result(): SeedResult {
+    const { scheduler, oracle } = this.#cluster;
+    const { violations, undecided } = this.#history.check();
+    const sum = (name: keyof Client['counts']) =>
+      this.#clients.reduce((total, client) => total + client.counts[name], 0);
+    return {
+      seed: this.#seed,
+      violations: [
+        ...oracle.violations,
+        ...scheduler.errors.map((error) =>
+          error instanceof Error ? `${error.stack}` : String(error),
+        ),
+        ...violations,
+      ],
+      hash: scheduler.hash,
+      events: scheduler.events,
+      operations: this.#history.operations,
+      undecided,
+      simulatedMs: scheduler.now,
+      counts: {
+        attempts: sum('attempts'),
+        answered: sum('answered'),
+        failed: sum('failed'),
+        lost: sum('lost'),
+      },
+      faults: this.#faults.counts,
+    };
+  }
+
+  /** A violation ends the run: what follows it says nothing. */
+  get #stopped(): boolean {
+    return this.#cluster.oracle.violations.length > 0 || this.#cluster.scheduler.errors.length > 0;
+  }
+
+  /** Runs the simulation until `work` has settled, or `limitMs` have passed. */
+  async #until(work: Promise<unknown>, limitMs: number): Promise<boolean> {
+    let done = false;
+    work.then(
+      () => {
+        done = true;
+      },
+      (error: unknown) => {
+        this.#cluster.scheduler.errors.push(error);
+      },
+    );
+    return await this.#cluster.scheduler.run(() => done || this.#stopped, limitMs);
+  }
+
+  async #setUp(): Promise<boolean> {
+    const cluster = this.#cluster;
+    cluster.startAll();
+    const ready = await this.#until(this.#makeBucket(), SETUP_MS);
+    if (!ready) cluster.oracle.violation('the cluster did not start');
+    return ready && !this.#stopped;
+  }
+
+  async #makeBucket(): Promise<void> {
+    const [gateway] = this.#cluster.gateways;
+    for (;;) {
+      await this.#cluster.sleep(100);
+      const up = this.#cluster.gateways.every((one) => one.now?.running.status().ready);
+      if (!up || gateway?.now === undefined) continue;
+      const made = await gateway.now.meta.createBucket({ name: BUCKET, owner: OWNER, region: 'r' });
+      if (made.ok) return;
+    }
+  }
+
+  async #underFaults(): Promise<void> {
+    const random = this.#random;
+    const weights: Weights = {
+      put: random.between(1, 4),
+      get: random.between(1, 4),
+      range: random.between(0, 1),
+      remove: random.between(0, 2),
+      removeMany: random.between(0, 0.5),
+      copy: random.between(0, 1.5),
+      list: random.between(0, 1),
+      conditional: random.between(0, 2),
+      multipart: random.between(0, 1),
+    };
+    const think: [number, number] = [1, random.skewed(50, 2000)];
+    const operations = 8 + random.int(20);
+    this.#faults.begin();
+    const work = this.#clients.map((client) => client.work(operations, weights, think));
+    const done = await this.#until(Promise.all(work), FAULTS_MS_MAX);
+    this.#faults.end();
+    // Those who still wait get their answers, or run out of patience.
+    if (!done) await this.#until(Promise.all(work), LIVENESS_MS * 4);
+  }
+
+  /** Every operation on every gateway succeeds again. */
+  async #recover(): Promise<void> {
+    const cluster = this.#cluster;
+    const client = this.#clients[0];
+    if (client === undefined) return;
+    const start = cluster.scheduler.now;
+    const recovered = (async () => {
+      for (const gateway of cluster.gateways) {
+        for (const key of this.#keys) {
+          await this.#retry(async () => gateway.now !== undefined && client.get(gateway.now, key));
+        }
+        await this.#retry(async () => gateway.now !== undefined && client.list(gateway.now, 2));
+        const key = this.#random.pick(this.#keys);
+        await this.#retry(
+          async () => gateway.now !== undefined && client.put(gateway.now, key, {}),
+        );
+      }
+    })();
+    if (!(await this.#until(recovered, LIVENESS_MS))) {
+      cluster.oracle.violation(`not everything works ${LIVENESS_MS} ms after the last fault`);
+      return;
+    }
+    // Whatever had an unknown outcome has happened by now, or never will.
+    const left = LIVENESS_MS - (cluster.scheduler.now - start);
+    await cluster.scheduler.run(() => this.#stopped, left);
+    this.#history.settledBy = cluster.scheduler.now;
+  }
+
+  async #retry(attempt: () => Promise<boolean>): Promise<void> {
+    while (!(await attempt())) await this.#cluster.sleep(250);
+  }
+
+  /** Garbage goes, and the books are right. */
+  async #quiet(): Promise<void> {
+    const cluster = this.#cluster;
+    const store = cluster.metaDisk.reader();
+    const end = cluster.scheduler.now + QUIET_MS;
+    while (!(await this.#isQuiet(store)) && cluster.scheduler.now < end) {
+      await cluster.scheduler.run(() => this.#stopped, 1000);
+    }
+    if (!(await this.#isQuiet(store))) {
+      cluster.oracle.violation(`garbage is left after ${QUIET_MS} ms of quiet`);
+    }
+    await this.#books(store);
+    this.#copies();
+    await this.#lastLook();
+  }
+
+  async #isQuiet(store: KeyValueStore): Promise<boolean> {
+    const rows = await store.range({
+      start: Buffer.from('qg'),
+      end: Buffer.from('qh'),
+      limit: 1,
+    });
+    return rows.length === 0;
+  }
+
+  async #books(store: KeyValueStore): Promise<void> {
+    try {
+      await checkInvariants(store);
+    } catch (error) {
+      this.#cluster.oracle.violation(`the books are wrong: ${String(error)}`);
+    }
+  }
+
+  #copies(): void {
+    const { oracle } = this.#cluster;
+    for (const blob of oracle.live.values()) {
+      for (const key of oracle.blocksOf(blob)) {
+        const copies = oracle.copies(key);
+        if (copies.length === 0) {
+          oracle.violation(`block ${key.index} of ${blob.blob} has no good copy left`);
+        }
+      }
+    }
+  }
+
+  /** The last word on every key, from every gateway. */
+  async #lastLook(): Promise<void> {
+    const cluster = this.#cluster;
+    const client = this.#clients[0];
+    if (client === undefined) return;
+    const looks = (async () => {
+      for (const gateway of cluster.gateways) {
+        for (const key of this.#keys) {
+          const read = gateway.now !== undefined && (await client.get(gateway.now, key));
+          if (!read) cluster.oracle.violation(`${key} cannot be read although all is calm`);
+        }
+      }
+    })();
+    if (!(await this.#until(looks, LIVENESS_MS))) {
+      cluster.oracle.violation('reads hang although all is calm');
+    }
+  }
+}
