@@ -25,6 +25,13 @@ export const OBJECT_BYTES_MAX = 5 * 1024 ** 4;
 export const PARTS_PER_PAGE = 256;
 /** Buckets per account unless configured otherwise (AWS's default was 100, now 10,000). */
 export const BUCKETS_MAX = 10_000;
+/** Tags of one object and of one bucket, in UTF-16 units each (AWS user guide, "tagging"). */
+export const OBJECT_TAGS_MAX = 10;
+export const BUCKET_TAGS_MAX = 50;
+export const TAG_KEY_MAX = 128;
+export const TAG_VALUE_MAX = 256;
+/** Longest configuration of a bucket under one name, in UTF-8 bytes. */
+export const BUCKET_CONFIG_BYTES_MAX = 60 * 1024;
 /** Replicas of every block. */
 export const REPLICAS = 3;
 /** Placement groups of a new cluster. */
@@ -37,6 +44,10 @@ export type Refusal =
   | 'NoSuchBucket'
   | 'NoSuchKey'
   | 'NoSuchUpload'
+  /** No version of the key has the id that was named. */
+  | 'NoSuchVersion'
+  /** The version that was named is a delete marker (`marker` of the answer tells which). */
+  | 'MethodNotAllowed'
   | 'BucketAlreadyExists'
   | 'BucketAlreadyOwnedByYou'
   | 'BucketNotEmpty'
@@ -63,6 +74,8 @@ export type Answer<T> =
       detail?: Record<string, string> | undefined;
       /** A message to show instead of the table's. */
       message?: string | undefined;
+      /** With NoSuchKey and MethodNotAllowed: the delete marker that was met. */
+      marker?: { versionId: string; modifiedMs: number } | undefined;
     };
 
 /* ------------------------------------------------------------------ buckets */
@@ -75,9 +88,21 @@ export interface Bucket {
   owner: string;
   region: string;
   createdMs: number;
+  /** Absent: the bucket never had versioning, and keeps one version of each key. */
+  versioning?: Versioning | undefined;
 }
 
+export type Versioning = 'Enabled' | 'Suspended';
+
 /* ------------------------------------------------------------------ objects */
+
+/** What goes for the id of versions that were made while versioning was off or suspended. */
+export const NULL_VERSION = 'null';
+
+export interface Tag {
+  key: string;
+  value: string;
+}
 
 /** The system metadata that S3 keeps with an object and returns as headers. */
 export interface SystemMetadata {
@@ -125,6 +150,13 @@ export interface PartRef {
 export interface ObjectRecord {
   /** Opaque identity of this version, 32 hex digits. */
   version: string;
+  /**
+   * Made while versioning was enabled: `version` is its S3 version id. Absent: it goes by
+   * NULL_VERSION, of which a key has at most one.
+   */
+  named?: true | undefined;
+  /** In the order they were given; absent: none. */
+  tags?: Tag[] | undefined;
   size: number;
   /** Without quotes: MD5 in hex, or `md5-of-md5s-N`. */
   etag: string;
@@ -162,6 +194,7 @@ export interface NewObject {
   checksum?: ObjectChecksum | undefined;
   system: SystemMetadata;
   user: UserMetadata;
+  tags?: Tag[] | undefined;
 }
 
 export interface PutObjectCommand {
@@ -176,6 +209,8 @@ export interface PutObjectCommand {
 
 export interface Written {
   version: string;
+  /** As S3 shows it; absent in a bucket that never had versioning. */
+  versionId?: string | undefined;
   etag: string;
   modifiedMs: number;
 }
@@ -198,13 +233,15 @@ export interface ReadPartsQuery {
 
 export interface CopyObjectCommand {
   writer: number;
-  /** `version`: what the caller read and judged; if it changed meanwhile: SourceChanged. */
+  /** `version` of the record that the caller read and judged; if it is gone: SourceChanged. */
   source: { bucket: string; key: string; version: string };
   bucket: string;
   key: string;
   owner: string;
   /** Replaces the source's metadata when given (x-amz-metadata-directive: REPLACE). */
   metadata?: { system: SystemMetadata; user: UserMetadata } | undefined;
+  /** Replaces the source's tags when given (x-amz-tagging-directive: REPLACE). */
+  tags?: Tag[] | undefined;
   /** Replaces the source's checksum when given (another algorithm was asked for and computed). */
   checksum?: ObjectChecksum | undefined;
   condition?: WriteCondition | undefined;
@@ -213,7 +250,25 @@ export interface CopyObjectCommand {
 export interface DeleteObjectCommand {
   bucket: string;
   key: string;
+  /** This version goes, for good. Without it the bucket's versioning decides what happens. */
+  versionId?: string | undefined;
   condition?: WriteCondition | undefined;
+}
+
+export interface Deleted {
+  /** There was an object, or the named version; S3 answers 204 all the same. */
+  existed: boolean;
+  /** Of the marker that was made, or the version that was named. */
+  versionId?: string | undefined;
+  /** A delete marker was made, or the version that went was one. */
+  marker?: true | undefined;
+}
+
+/** Names a version: the current one unless `versionId` is given (NULL_VERSION included). */
+export interface VersionName {
+  bucket: string;
+  key: string;
+  versionId?: string | undefined;
 }
 
 /* ------------------------------------------------------------------ listing */
@@ -250,6 +305,34 @@ export interface ObjectPage {
   next?: string | undefined;
 }
 
+export interface VersionsQuery {
+  bucket: string;
+  prefix: string;
+  delimiter?: string | undefined;
+  /** Only what comes after this version of this key; without a version, after the whole key. */
+  keyMarker?: string | undefined;
+  versionIdMarker?: string | undefined;
+  /** 0 … LIST_PAGE_MAX, versions and common prefixes counted together. */
+  limit: number;
+}
+
+export interface ListedVersion extends ListedObject {
+  versionId: string;
+  /** The current version of its key. */
+  latest: boolean;
+  /** A delete marker: it has no size, ETag or class. */
+  marker?: true | undefined;
+}
+
+export interface VersionPage {
+  bucket: Bucket;
+  /** By key, then newest first. */
+  versions: ListedVersion[];
+  commonPrefixes: string[];
+  /** The last entry of the page, when there is more; of a common prefix without `versionId`. */
+  next?: { key: string; versionId?: string | undefined } | undefined;
+}
+
 /* ------------------------------------------------------------------ multipart */
 
 export interface Upload {
@@ -260,6 +343,7 @@ export interface Upload {
   owner: string;
   system: SystemMetadata;
   user: UserMetadata;
+  tags?: Tag[] | undefined;
   checksum?: { algorithm: ChecksumAlgorithm; type: ChecksumType } | undefined;
 }
 
@@ -275,6 +359,8 @@ export interface CreateUploadCommand {
   owner: string;
   system: SystemMetadata;
   user: UserMetadata;
+  /** Of the object that the upload makes. */
+  tags?: Tag[] | undefined;
   checksum?: { algorithm: ChecksumAlgorithm; type: ChecksumType } | undefined;
 }
 
@@ -452,6 +538,7 @@ export interface MetaStatus {
   buckets: number;
 }
 
+/** All versions count, the older ones and delete markers too (as AWS's NumberOfObjects does). */
 export interface BucketUsage {
   objects: number;
   bytes: number;
@@ -477,7 +564,7 @@ export interface Meta {
   putObject(command: PutObjectCommand, options?: CallOptions): Promise<Answer<Written>>;
   /** `withParts`: include the first page of the part list. */
   getObject(
-    query: { bucket: string; key: string; withParts?: boolean | undefined },
+    query: VersionName & { withParts?: boolean | undefined },
     options?: CallOptions,
   ): Promise<Answer<FoundObject>>;
   /** One page (at most PARTS_PER_PAGE) in object order; empty when the list is gone or has no such part. */
@@ -486,16 +573,12 @@ export interface Meta {
     command: CopyObjectCommand,
     options?: CallOptions,
   ): Promise<Answer<Written & { checksum?: ObjectChecksum | undefined }>>;
-  /** `existed: false`: there was nothing; S3 answers 204 all the same. */
-  deleteObject(
-    command: DeleteObjectCommand,
-    options?: CallOptions,
-  ): Promise<Answer<{ existed: boolean }>>;
+  deleteObject(command: DeleteObjectCommand, options?: CallOptions): Promise<Answer<Deleted>>;
   /** One answer per key, in order. At most DELETE_KEYS_MAX. */
   deleteObjects(
-    command: { bucket: string; keys: { key: string; condition?: WriteCondition | undefined }[] },
+    command: { bucket: string; keys: Omit<DeleteObjectCommand, 'bucket'>[] },
     options?: CallOptions,
-  ): Promise<Answer<Answer<{ existed: boolean }>[]>>;
+  ): Promise<Answer<Answer<Deleted>[]>>;
   listObjects(query: ListQuery, options?: CallOptions): Promise<Answer<ObjectPage>>;
 
   createUpload(command: CreateUploadCommand, options?: CallOptions): Promise<Answer<Upload>>;
@@ -534,4 +617,25 @@ export interface Meta {
   /** Queues repairs; repeating it is harmless. */
   reportReplicas(command: { reports: ReplicaReport[] }, options?: CallOptions): Promise<null>;
   status(options?: CallOptions): Promise<MetaStatus>;
+
+  /** Every later commit in the bucket goes by it. */
+  setVersioning(
+    command: { bucket: string; versioning: Versioning },
+    options?: CallOptions,
+  ): Promise<Answer<Bucket>>;
+  listVersions(query: VersionsQuery, options?: CallOptions): Promise<Answer<VersionPage>>;
+  /** Replaces the tags of a version; an empty list takes them off. */
+  setObjectTags(
+    command: VersionName & { tags: Tag[] },
+    options?: CallOptions,
+  ): Promise<Answer<{ versionId?: string | undefined }>>;
+  /** Keeps a configuration of the bucket under a name of ours; without `value` it goes. */
+  setBucketConfig(
+    command: { bucket: string; name: string; value?: string | undefined },
+    options?: CallOptions,
+  ): Promise<Answer<null>>;
+  getBucketConfig(
+    query: { bucket: string; name: string },
+    options?: CallOptions,
+  ): Promise<Answer<{ bucket: Bucket; value?: string | undefined }>>;
 }

@@ -10,8 +10,13 @@ export type Shape = (value: unknown) => string | undefined;
 /** Longest text in a command, in UTF-16 units; keys and metadata are far below. */
 const TEXT_MAX = 16 * 1024;
 
-export const text: Shape = (value) =>
-  typeof value === 'string' && value.length <= TEXT_MAX ? undefined : 'is not a text';
+/** A text of at most so many UTF-16 units. */
+export const textUpTo =
+  (max: number): Shape =>
+  (value) =>
+    typeof value === 'string' && value.length <= max ? undefined : 'is not a text';
+
+export const text: Shape = textUpTo(TEXT_MAX);
 
 /** A whole number of at least 0 that is exact. */
 export const count: Shape = (value) =>

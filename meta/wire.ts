@@ -5,7 +5,13 @@
 import { CHECKSUM_ALGORITHMS } from '../base/object-checksum.ts';
 import { methodTable } from '../base/rpc/method-table.ts';
 import type { RpcLimits } from '../base/rpc/rpc.ts';
-import { DELETE_KEYS_MAX, type Meta, PART_NUMBER_MAX } from './protocol.ts';
+import {
+  BUCKET_CONFIG_BYTES_MAX,
+  DELETE_KEYS_MAX,
+  type Meta,
+  OBJECT_TAGS_MAX,
+  PART_NUMBER_MAX,
+} from './protocol.ts';
 import {
   anyOf,
   blobId,
@@ -19,6 +25,7 @@ import {
   type Shape,
   size,
   text,
+  textUpTo,
   texts,
   time,
   variant,
@@ -58,6 +65,11 @@ export const METHODS = methodTable([
   'closeWriter',
   'reportReplicas',
   'status',
+  'setVersioning',
+  'listVersions',
+  'setObjectTags',
+  'setBucketConfig',
+  'getBucketConfig',
 ]);
 
 export type Method = keyof Meta;
@@ -74,6 +86,8 @@ export const READS: ReadonlySet<Method> = new Set<Method>([
   'listParts',
   'listUploads',
   'status',
+  'listVersions',
+  'getBucketConfig',
 ]);
 
 /* ------------------------------------------------------------------ shapes */
@@ -95,6 +109,7 @@ const condition = optional(
     ifMatchModifiedMs: optional(time),
   }),
 );
+const tags = listOf(record({ key: text, value: text }), OBJECT_TAGS_MAX);
 const object = record({
   size: count,
   etag: text,
@@ -103,10 +118,12 @@ const object = record({
   checksum: optional(objectChecksum),
   system: texts,
   user: texts,
+  tags: optional(tags),
 });
 const place = { bucket: text, key: text };
 const uploadName = { ...place, uploadId: text };
 const metadata = { system: texts, user: texts };
+const versionName = { ...place, versionId: optional(text) };
 
 export const COMMANDS: Readonly<Record<Method, Shape>> = {
   createBucket: record({ name: text, owner: text, region: text }),
@@ -115,7 +132,7 @@ export const COMMANDS: Readonly<Record<Method, Shape>> = {
   listBuckets: record({ prefix: text, after: optional(text), limit: count }),
   bucketUsage: record({ bucket: text }),
   putObject: record({ ...place, writer: count, object, condition, missing }),
-  getObject: record({ ...place, withParts: optional(flag) }),
+  getObject: record({ ...versionName, withParts: optional(flag) }),
   readParts: record({
     list: text,
     from: anyOf(record({ part: count }), record({ offset: count }), record({ after: count })),
@@ -126,13 +143,14 @@ export const COMMANDS: Readonly<Record<Method, Shape>> = {
     source: record({ ...place, version: text }),
     owner: text,
     metadata: optional(record(metadata)),
+    tags: optional(tags),
     checksum: optional(objectChecksum),
     condition,
   }),
-  deleteObject: record({ ...place, condition }),
+  deleteObject: record({ ...versionName, condition }),
   deleteObjects: record({
     bucket: text,
-    keys: listOf(record({ key: text, condition }), DELETE_KEYS_MAX),
+    keys: listOf(record({ key: text, versionId: optional(text), condition }), DELETE_KEYS_MAX),
   }),
   listObjects: record({
     bucket: text,
@@ -141,7 +159,13 @@ export const COMMANDS: Readonly<Record<Method, Shape>> = {
     after: optional(text),
     limit: count,
   }),
-  createUpload: record({ ...place, ...metadata, owner: text, checksum: optional(checksumPlan) }),
+  createUpload: record({
+    ...place,
+    ...metadata,
+    owner: text,
+    tags: optional(tags),
+    checksum: optional(checksumPlan),
+  }),
   getUpload: record(uploadName),
   putPart: record({
     ...uploadName,
@@ -202,4 +226,20 @@ export const COMMANDS: Readonly<Record<Method, Shape>> = {
     ),
   }),
   status: () => undefined,
+  setVersioning: record({ bucket: text, versioning: oneOf('Enabled', 'Suspended') }),
+  listVersions: record({
+    bucket: text,
+    prefix: text,
+    delimiter: optional(text),
+    keyMarker: optional(text),
+    versionIdMarker: optional(text),
+    limit: count,
+  }),
+  setObjectTags: record({ ...versionName, tags }),
+  setBucketConfig: record({
+    bucket: text,
+    name,
+    value: optional(textUpTo(BUCKET_CONFIG_BYTES_MAX)),
+  }),
+  getBucketConfig: record({ bucket: text, name }),
 };

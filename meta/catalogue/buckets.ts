@@ -7,8 +7,16 @@
  * without a live attempt (see `attempts.ts`) is taken off by whoever meets it. Should its attempt
  * live after all, in another process, its last commit finds another stamp and fails.
  */
+import { Failure } from '../../base/failure.ts';
 import { type KeyValueStore, KV_LIMITS, readCounter } from '../engine/kv.ts';
-import { type Answer, type Bucket, BUCKETS_MAX, type Meta } from '../protocol.ts';
+import {
+  type Answer,
+  type Bucket,
+  BUCKET_CONFIG_BYTES_MAX,
+  BUCKETS_MAX,
+  type Meta,
+  type Versioning,
+} from '../protocol.ts';
 import { createAttempts } from './attempts.ts';
 import type { Codec } from './codec.ts';
 import { type Draft, rawCodec } from './draft.ts';
@@ -21,9 +29,17 @@ import {
   NEXT_BUCKET_KEY,
   objectBounds,
   ownerBucketsKey,
+  settingBounds,
+  settingKey,
   usageBounds,
 } from './keyspace.ts';
-import { bucketCodec, type BucketRow, nextBucketCodec, publicBucket } from './records.ts';
+import {
+  bucketCodec,
+  type BucketRow,
+  nextBucketCodec,
+  publicBucket,
+  settingCodec,
+} from './records.ts';
 import { enqueue } from './references.ts';
 import { PENDING, type RunOptions, type Runner, type Step } from './runner.ts';
 import { usageOf } from './usage.ts';
@@ -44,7 +60,14 @@ type BucketStep<T> = (draft: Draft, bucket: BucketRow) => Answer<T>;
 
 type BucketMethods = Pick<
   Meta,
-  'createBucket' | 'getBucket' | 'deleteBucket' | 'listBuckets' | 'bucketUsage'
+  | 'createBucket'
+  | 'getBucket'
+  | 'deleteBucket'
+  | 'listBuckets'
+  | 'bucketUsage'
+  | 'setVersioning'
+  | 'setBucketConfig'
+  | 'getBucketConfig'
 >;
 
 export interface Buckets extends BucketMethods {
@@ -132,22 +155,44 @@ function unmarkStep(draft: Draft, name: string, attempt: string): Answer<null> {
   return { ok: true, value: null };
 }
 
-/** Removes a bucket that carries the mark of `attempt`, with its counters. */
+/** Writes the bucket's row, whose stamp every commit of an object checks: it puts them in order. */
+function setVersioningStep(draft: Draft, name: string, versioning: Versioning): Answer<Bucket> {
+  const row = draft.row(bucketKey(name), bucketCodec);
+  if (row === undefined) return PENDING;
+  if (row.value === null) return NO_SUCH_BUCKET;
+  const next = { ...row.value, versioning };
+  if (row.value.versioning !== versioning) draft.put(row, next);
+  return { ok: true, value: publicBucket(next) };
+}
+
+function setConfigStep(
+  draft: Draft,
+  bucketId: number,
+  { name, value }: { name: string; value?: string | undefined },
+): Answer<null> {
+  const row = draft.row(settingKey(bucketId, name), settingCodec);
+  if (row === undefined) return PENDING;
+  if (value !== undefined) draft.put(row, { value });
+  else if (row.value !== null) draft.remove(row);
+  return { ok: true, value: null };
+}
+
+/** Removes a bucket that carries the mark of `attempt`, with its counters and configurations. */
 function removeBucketStep(
   draft: Draft,
   name: string,
   attempt: string,
   lane: number,
-  counters: readonly Buffer[],
+  owned: readonly Buffer[],
 ): Answer<null> {
   const row = draft.row(bucketKey(name), bucketCodec);
   if (row === undefined) return PENDING;
   if (row.value === null) return NO_SUCH_BUCKET;
   if (row.value.deleting !== attempt) return { ok: false, refusal: 'OperationAborted' };
-  for (const key of counters) {
-    const counter = draft.row(key, rawCodec);
-    if (counter === undefined) return PENDING;
-    if (counter.value !== null) draft.remove(counter);
+  for (const key of owned) {
+    const own = draft.row(key, rawCodec);
+    if (own === undefined) return PENDING;
+    if (own.value !== null) draft.remove(own);
   }
   enqueue(draft, { lane }, { kind: 'bucket', bucketId: row.value.id });
   draft.add(BUCKET_COUNT_KEY, -1);
@@ -229,11 +274,13 @@ export function createBuckets(settings: BucketsSettings): Buckets {
       await unmark(name, attempt);
       return { ok: false, refusal: 'BucketNotEmpty' };
     }
-    const usage = usageBounds(marked.value.id);
-    const counters = await store.range({ ...usage, limit: KV_LIMITS.rangeRows });
-    const counterKeys = counters.map((row) => row.key);
-    return runner.run([...keys, ...counterKeys], (draft) =>
-      removeBucketStep(draft, name, attempt, lane, counterKeys),
+    const owned: Buffer[] = [];
+    for (const bounds of [usageBounds(marked.value.id), settingBounds(marked.value.id)]) {
+      const rows = await store.range({ ...bounds, limit: KV_LIMITS.rangeRows });
+      for (const row of rows) owned.push(row.key);
+    }
+    return runner.run([...keys, ...owned], (draft) =>
+      removeBucketStep(draft, name, attempt, lane, owned),
     );
   }
 
@@ -269,6 +316,31 @@ export function createBuckets(settings: BucketsSettings): Buckets {
       const found = await read(bucket, () => []);
       if (found === undefined) return NO_SUCH_BUCKET;
       return { ok: true, value: await usageOf(store, found.bucket.id) };
+    },
+    async setVersioning({ bucket, versioning }) {
+      return run(
+        bucket,
+        () => [],
+        (draft) => setVersioningStep(draft, bucket, versioning),
+      );
+    },
+    async setBucketConfig({ bucket, name, value }) {
+      if (Buffer.byteLength(value ?? '') > BUCKET_CONFIG_BYTES_MAX) {
+        throw new Failure('invalid', 'the configuration is too long');
+      }
+      return run(
+        bucket,
+        (bucketId) => [settingKey(bucketId, name)],
+        (draft, { id }) => setConfigStep(draft, id, { name, value }),
+      );
+    },
+    async getBucketConfig({ bucket, name }) {
+      const found = await read(bucket, (bucketId) => [settingKey(bucketId, name)]);
+      if (found === undefined) return NO_SUCH_BUCKET;
+      const entry = found.entries[0];
+      const answer = { bucket: publicBucket(found.bucket) };
+      if (entry === null || entry === undefined) return { ok: true, value: answer };
+      return { ok: true, value: { ...answer, value: settingCodec.decode(entry.value).value } };
     },
     async count() {
       const [entry] = await store.get([BUCKET_COUNT_KEY]);

@@ -14,6 +14,7 @@ import { createComplete } from './complete.ts';
 import { createGarbage, type GarbageQueue } from './garbage.ts';
 import { createIds } from './ids.ts';
 import { createListing } from './listing.ts';
+import { createVersionListing } from './list-versions.ts';
 import { createObjects } from './objects.ts';
 import { readParts } from './part-lists.ts';
 import { createRepairs, type Repairs } from './repairs.ts';
@@ -47,6 +48,11 @@ export type CatalogueMethods = Pick<
   | 'listUploads'
   | 'completeUpload'
   | 'abortUpload'
+  | 'setVersioning'
+  | 'listVersions'
+  | 'setObjectTags'
+  | 'setBucketConfig'
+  | 'getBucketConfig'
 >;
 
 export interface Catalogue extends CatalogueMethods {
@@ -91,9 +97,13 @@ export function createCatalogue(settings: CatalogueSettings): Catalogue {
     deleteBucket: buckets.deleteBucket,
     listBuckets: buckets.listBuckets,
     bucketUsage: buckets.bucketUsage,
+    setVersioning: buckets.setVersioning,
+    setBucketConfig: buckets.setBucketConfig,
+    getBucketConfig: buckets.getBucketConfig,
     ...createObjects({ store, buckets, turns, lane }),
     readParts: (query) => readParts(store, query),
     ...createListing({ store, buckets }),
+    ...createVersionListing({ store, buckets }),
     ...createUploads({ store, buckets, turns, attempts, lane, newUploadId }),
     ...createComplete({ store, buckets, turns, attempts, lane, pause: runner.pause }),
     garbage: createGarbage({ store, runner, lane }),

@@ -26,6 +26,7 @@ export interface Layout<T extends object> {
   format: number;
   /** How many fields there are today: what lies behind them is a newer version's. */
   count: number;
+  /** The last ones may be left out when they are absent, which reads as from an older version. */
   fields(value: T): unknown[];
   /** `fields` may be shorter than today's, from a row of an older version. */
   record(fields: readonly unknown[]): T;
@@ -37,7 +38,7 @@ export function defineCodec<T extends object>(layout: Layout<T>): Codec<T> {
     encode(value) {
       const fields = layout.fields(value);
       const tail = (value as { [TAIL]?: unknown[] })[TAIL];
-      const body = packr.pack(tail === undefined ? fields : [...fields, ...tail]);
+      const body = packr.pack(tail === undefined ? fields : withTail(layout, fields, tail));
       const out = Buffer.allocUnsafe(body.length + 1);
       out[0] = format;
       out.set(body, 1);
@@ -61,6 +62,11 @@ export function defineCodec<T extends object>(layout: Layout<T>): Codec<T> {
       return value;
     },
   };
+}
+
+function withTail({ count }: { count: number }, fields: unknown[], tail: unknown[]): unknown[] {
+  const left = Array.from({ length: count - fields.length }, () => null);
+  return [...fields, ...left, ...tail];
 }
 
 function unpack(name: string, bytes: Buffer): unknown {

@@ -23,7 +23,7 @@ import type { Buckets } from './buckets.ts';
 import { judgeWrite } from './conditions.ts';
 import type { Draft } from './draft.ts';
 import { completedKey, isUploadId, objectKey, uploadKey } from './keyspace.ts';
-import { checkKey, conflictOf, replaceObject, turnOf } from './objects.ts';
+import { checkKey, conflictOf, turnOf } from './objects.ts';
 import { insertPartList, type NumberedPart } from './part-lists.ts';
 import { completedCodec, objectCodec, uploadCodec, type UploadRow } from './records.ts';
 import { enqueue } from './references.ts';
@@ -31,6 +31,7 @@ import { PENDING } from './runner.ts';
 import type { Turns } from './turns.ts';
 import { asMissing, NO_SUCH_UPLOAD, readPartRows, uploadTurn } from './uploads.ts';
 import type { Scope } from './usage.ts';
+import { addVersion, objectOf, shownVersion } from './versions.ts';
 
 /** How long the answer of a completed upload is kept for repetitions: a day and some clock error. */
 export const COMPLETED_KEEP_MS = 25 * 60 * 60 * 1000;
@@ -238,11 +239,11 @@ export function completeStep(
   const object = draft.row(objectKey(scope.bucketId, key), objectCodec);
   const completed = draft.row(completedKey(uploadId), completedCodec);
   if (row === undefined || object === undefined || completed === undefined) return PENDING;
-  const refused = judgeWrite(command.condition, object.value);
+  const refused = judgeWrite(command.condition, objectOf(object.value));
   if (refused !== undefined) return refused;
   const { parts, size, etag, checksum } = judged;
   const list = draft.ids.random(16).toString('hex');
-  const record = replaceObject(draft, scope, object, {
+  const record = addVersion(draft, scope, key, {
     size,
     etag,
     owner: upload.owner,
@@ -250,12 +251,15 @@ export function completeStep(
     ...(checksum === undefined ? {} : { checksum }),
     system: upload.system,
     user: upload.user,
+    ...(upload.tags === undefined ? {} : { tags: upload.tags }),
   });
   if (record === undefined) return PENDING;
   insertPartList(draft, list, parts);
   const { version, modifiedMs } = record;
   const result: CompletedUpload = { version, etag, modifiedMs, size };
   if (checksum !== undefined) result.checksum = checksum;
+  const versionId = shownVersion(scope, record);
+  if (versionId !== undefined) result.versionId = versionId;
   draft.remove(row);
   draft.put(completed, { bucketId: scope.bucketId, key, result });
   enqueue(draft, scope, { kind: 'upload', uploadId, used: usedBits(parts) });
@@ -301,7 +305,7 @@ export function createComplete(settings: CompleteSettings): Pick<Meta, 'complete
     return buckets.run(
       bucket,
       (id) => [uploadKey(id, key, uploadId), completedKey(uploadId), objectKey(id, key)],
-      (draft, { id }) => step(draft, { bucketId: id, lane }),
+      (draft, { id, versioning }) => step(draft, { bucketId: id, lane, versioning }),
       { onConflict: conflictOf(condition) },
     );
   }

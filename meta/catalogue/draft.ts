@@ -21,7 +21,7 @@ export interface Row<T> {
   readonly stamp: Stamp | null;
 }
 
-type Mark = 'read' | 'check' | 'set' | 'del';
+type Mark = 'read' | 'check' | 'set' | 'del' | 'place';
 
 interface State {
   readonly draft: Draft;
@@ -90,13 +90,34 @@ export class Draft {
   put<T>(row: Row<T>, value: T): void {
     const state = this.#stateOf(row);
     state.value = value;
-    state.mark = 'set';
+    if (state.mark !== 'place') state.mark = 'set';
   }
 
   remove(row: Row<unknown>): void {
     const state = this.#stateOf(row);
     state.value = null;
     state.mark = 'del';
+  }
+
+  /**
+   * Sets a row that other rows of the draft prove to be absent: it was not read and is not checked.
+   * Unlike an inserted one it can be looked at and changed afterwards.
+   */
+  place<T>(key: Buffer, codec: Codec<T>, value: T): void {
+    const name = nameOf(key);
+    const known = this.#rows.get(name);
+    if (known !== undefined) {
+      this.put(known as Row<T>, value);
+      return;
+    }
+    this.#rows.set(name, {
+      draft: this,
+      key,
+      stamp: null,
+      value,
+      mark: 'place',
+      codec: codec as Codec<unknown>,
+    });
   }
 
   /** Sets a row under a key that was never used before. */
@@ -117,7 +138,7 @@ export class Draft {
   get empty(): boolean {
     if (this.#inserts.length > 0 || this.#adds.size > 0) return false;
     for (const state of this.#rows.values()) {
-      if (state.mark === 'set' || state.mark === 'del') return false;
+      if (state.mark !== 'read' && state.mark !== 'check') return false;
     }
     return true;
   }
@@ -130,8 +151,9 @@ export class Draft {
       if (mark === 'read') continue;
       // A row that was made and removed in the same draft never existed.
       if (mark === 'del' && stamp === null) continue;
-      commit.checks.push({ key, stamp });
-      if (mark === 'set') commit.set.push({ key, value: state.codec.encode(state.value) });
+      if (mark !== 'place') commit.checks.push({ key, stamp });
+      if (mark === 'set' || mark === 'place')
+        commit.set.push({ key, value: state.codec.encode(state.value) });
       else if (mark === 'del') commit.del.push(key);
     }
     for (const { key, delta } of this.#adds.values()) {

@@ -4,7 +4,9 @@
  *
  *   B name                               bucket
  *   B 00 …                               next bucket id, number of buckets, buckets per owner
- *   o bucket(u32) esc(key) 00            object
+ *   o bucket(u32) esc(key) 00            object: the current version of a key, or a delete marker
+ *   v bucket(u32) esc(key) 00 version(16) older version of a key; ids sort newest first
+ *   s bucket(u32) name                   configuration of a bucket
  *   u bucket(u32) esc(key) 00 upload(22) open upload; ids sort by creation
  *   p upload(22) number(u16)             part of an open upload
  *   c upload(22)                         answer of a completed upload
@@ -22,6 +24,8 @@ import { Failure } from '../../base/failure.ts';
 
 const BUCKET = 0x42;
 const OBJECT = 0x6f;
+const VERSION = 0x76;
+const SETTING = 0x73;
 const UPLOAD = 0x75;
 const PART = 0x70;
 const COMPLETED = 0x63;
@@ -183,6 +187,44 @@ export function objectBounds(bucket: number, prefix: string): Bounds {
 /** The first object row after all keys of a bucket that begin with `prefix`. */
 export function afterObjectPrefix(bucket: number, prefix: string): Buffer {
   return afterPrefix(writeUnderBucket(OBJECT, bucket, prefix, 0));
+}
+
+/* ------------------------------------------------------------------ older versions */
+
+const VERSION_BYTES = 16;
+const VERSION_PATTERN = /^[0-9a-f]{32}$/;
+
+/** Version ids come from clients: anything else than 32 hex digits names no version. */
+export function isVersion(text: string): boolean {
+  return VERSION_PATTERN.test(text);
+}
+
+export function versionKey(bucket: number, key: string, version: string): Buffer {
+  const out = writeUnderBucket(VERSION, bucket, key, 1 + VERSION_BYTES);
+  out[out.length - 1 - VERSION_BYTES] = 0;
+  out.write(version, out.length - VERSION_BYTES, VERSION_BYTES, 'hex');
+  return out;
+}
+
+/** The older versions of a key, from after the version `after`. */
+export function versionBounds(bucket: number, key: string, after: string | undefined): Bounds {
+  const all = writeUnderBucket(VERSION, bucket, key, 1);
+  all[all.length - 1] = 0;
+  // The terminator plus one: after every version of the key.
+  const end = Buffer.from(all);
+  end[end.length - 1] = 1;
+  return { start: after === undefined ? all : justAfter(versionKey(bucket, key, after)), end };
+}
+
+/* ------------------------------------------------------------------ configuration */
+
+export function settingKey(bucket: number, name: string): Buffer {
+  return writeUnderBucket(SETTING, bucket, name, 0);
+}
+
+/** All configurations of a bucket. */
+export function settingBounds(bucket: number): Bounds {
+  return within(settingKey(bucket, ''));
 }
 
 /* ------------------------------------------------------------------ uploads */

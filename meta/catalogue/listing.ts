@@ -31,7 +31,7 @@ import {
   uploadBounds,
   uploadKey,
 } from './keyspace.ts';
-import { objectCodec, publicBucket, uploadCodec } from './records.ts';
+import { objectCodec, publicBucket, uploadCodec, type VersionRow } from './records.ts';
 import { publicUpload } from './uploads.ts';
 
 /** Rows of the first read of a listing that may have common prefixes to skip. */
@@ -39,7 +39,7 @@ const READ_FIRST = 32;
 const READ_MIN = 4;
 
 /** How rows of one kind are listed. */
-interface Listed {
+export interface Listed<T> {
   bounds: Bounds;
   prefix: string;
   delimiter: string | undefined;
@@ -48,38 +48,48 @@ interface Listed {
   keyOf(row: Buffer): string;
   /** The first row after all rows whose S3 key begins with `prefix`. */
   after(prefix: string): Buffer;
+  /** What the row shows; undefined: it is not listed, and makes no common prefix. */
+  read(entry: Entry, key: string): T | undefined;
 }
 
-type Item = { entry: Entry; key: string } | { commonPrefix: string };
+export type Item<T> = { value: T; key: string } | { commonPrefix: string };
 
 /**
  * The next `limit` rows and common prefixes, and whether there are more. Reads grow while keys are
  * plain and shrink when much of what was read lies under a common prefix.
  */
-async function scan(
+export async function scan<T>(
   store: KeyValueStore,
-  listed: Listed,
-): Promise<{ items: Item[]; more: boolean }> {
+  listed: Listed<T>,
+): Promise<{ items: Item<T>[]; more: boolean }> {
   const { bounds, prefix, limit } = listed;
   // An empty delimiter groups nothing.
   const delimiter = listed.delimiter === '' ? undefined : listed.delimiter;
-  const items: Item[] = [];
+  const items: Item<T>[] = [];
   let start = bounds.start;
+  let least = READ_MIN;
   let size = delimiter === undefined ? KV_LIMITS.rangeRows : READ_FIRST;
   while (Buffer.compare(start, bounds.end) < 0) {
-    const wanted = Math.min(size, Math.max(limit + 1 - items.length, READ_MIN));
+    const wanted = Math.min(size, Math.max(limit + 1 - items.length, least));
     const rows = await store.range({ start, end: bounds.end, limit: wanted });
     let skipped = 0;
+    let hidden = 0;
     for (const entry of rows) {
       if (Buffer.compare(entry.key, start) < 0) {
         skipped += 1;
         continue;
       }
-      if (items.length === limit) return { items, more: true };
       const key = listed.keyOf(entry.key);
+      const value = listed.read(entry, key);
+      if (value === undefined) {
+        hidden += 1;
+        start = justAfter(entry.key);
+        continue;
+      }
+      if (items.length === limit) return { items, more: true };
       const end = delimiter === undefined ? -1 : key.indexOf(delimiter, prefix.length);
       if (delimiter === undefined || end < 0) {
-        items.push({ entry, key });
+        items.push({ value, key });
         start = justAfter(entry.key);
       } else {
         const commonPrefix = key.slice(0, end + delimiter.length);
@@ -88,6 +98,8 @@ async function scan(
       }
     }
     if (rows.length < wanted) break;
+    // Many rows that are not listed are passed in larger and larger steps.
+    least = hidden * 2 > rows.length ? Math.min(KV_LIMITS.rangeRows, least << 2) : READ_MIN;
     size =
       skipped * 2 > rows.length
         ? Math.max(READ_MIN, size >> 2)
@@ -100,8 +112,8 @@ async function scan(
  * Where a listing goes on after a marker: only what sorts after the marker counts, common prefixes
  * included, so one that contains the marker is passed as a whole.
  */
-function resume(
-  listed: Omit<Listed, 'bounds' | 'limit'>,
+export function resume(
+  listed: Pick<Listed<unknown>, 'prefix' | 'delimiter' | 'after'>,
   marker: string,
   afterMarker: Buffer,
 ): Buffer {
@@ -111,16 +123,16 @@ function resume(
   return end < 0 ? afterMarker : listed.after(marker.slice(0, end + delimiter.length));
 }
 
-function later(left: Buffer, right: Buffer): Buffer {
+export function later(left: Buffer, right: Buffer): Buffer {
   return Buffer.compare(left, right) > 0 ? left : right;
 }
 
-function clamp(limit: number): number {
+export function clamp(limit: number): number {
   return Math.max(0, Math.min(Math.floor(limit), LIST_PAGE_MAX));
 }
 
-function listedObject({ entry, key }: { entry: Entry; key: string }): ListedObject {
-  const { size, etag, modifiedMs, owner, system, checksum } = objectCodec.decode(entry.value);
+export function listedObject(row: VersionRow, key: string): ListedObject {
+  const { size, etag, modifiedMs, owner, system, checksum } = row;
   const listed: ListedObject = { key, size, etag, modifiedMs, owner };
   if (system.storageClass !== undefined) listed.storageClass = system.storageClass;
   if (checksum !== undefined) {
@@ -144,6 +156,10 @@ async function objectPage(
     delimiter,
     keyOf: keyOfObject,
     after: (text: string) => afterObjectPrefix(bucketId, text),
+    read(entry: Entry, key: string) {
+      const row = objectCodec.decode(entry.value);
+      return row.marker === true ? undefined : listedObject(row, key);
+    },
   };
   const bounds = objectBounds(bucketId, prefix);
   if (after !== undefined) {
@@ -152,11 +168,11 @@ async function objectPage(
   }
   const { items, more } = await scan(store, { ...how, bounds, limit });
   for (const item of items) {
-    if ('entry' in item) page.objects.push(listedObject(item));
+    if ('value' in item) page.objects.push(item.value);
     else page.commonPrefixes.push(item.commonPrefix);
   }
   const last = items.at(-1);
-  if (more && last !== undefined) page.next = 'entry' in last ? last.key : last.commonPrefix;
+  if (more && last !== undefined) page.next = 'value' in last ? last.key : last.commonPrefix;
   return page;
 }
 
@@ -175,6 +191,7 @@ async function uploadsPage(
     delimiter,
     keyOf: (row: Buffer) => nameOfUpload(row).key,
     after: (text: string) => afterUploadPrefix(bucketId, text),
+    read: (entry: Entry) => uploadOf(bucket, entry),
   };
   const bounds = uploadBounds(bucketId, prefix);
   if (keyMarker !== undefined && keyMarker !== '') {
@@ -183,14 +200,14 @@ async function uploadsPage(
   }
   const { items, more } = await scan(store, { ...how, bounds, limit });
   for (const item of items) {
-    if ('entry' in item) page.uploads.push(uploadOf(bucket, item.entry));
+    if ('value' in item) page.uploads.push(item.value);
     else page.commonPrefixes.push(item.commonPrefix);
   }
   const last = items.at(-1);
   if (more && last !== undefined) {
     page.next =
-      'entry' in last
-        ? { key: last.key, uploadId: nameOfUpload(last.entry.key).uploadId }
+      'value' in last
+        ? { key: last.key, uploadId: last.value.uploadId }
         : { key: last.commonPrefix };
   }
   return page;

@@ -1,4 +1,4 @@
-/** Objects: put, get, copy by reference, delete. Each decided and made durable in one commit. */
+/** Objects: put, get, copy by reference, delete, tags. Each decided and made durable in one commit. */
 import { Failure } from '../../base/failure.ts';
 import { type BlobId, writerOf } from '../../base/ids.ts';
 import { leaseKey } from '../cluster/rows.ts';
@@ -7,28 +7,51 @@ import {
   type Answer,
   type CopyObjectCommand,
   DELETE_KEYS_MAX,
+  type Deleted,
   type DeleteObjectCommand,
   KEY_BYTES_MAX,
   type Meta,
+  NULL_VERSION,
   type ObjectRecord,
   type PutObjectCommand,
+  type Tag,
+  type VersionName,
   type WriteCondition,
   type Written,
 } from '../protocol.ts';
 import { type Buckets, NO_SUCH_BUCKET } from './buckets.ts';
 import { judgeDelete, judgeWrite } from './conditions.ts';
-import { type Draft, rawCodec, type Row } from './draft.ts';
-import { nextVersion } from './ids.ts';
-import { blobKey, bucketKey, objectKey } from './keyspace.ts';
+import { type Draft, rawCodec } from './draft.ts';
+import { blobKey, bucketKey, isVersion, objectKey, versionKey } from './keyspace.ts';
 import { readFirstPage } from './part-lists.ts';
-import { bucketCodec, objectCodec, publicBucket } from './records.ts';
-import { acquire, addFreshBlob, queueMissing, release } from './references.ts';
+import {
+  bucketCodec,
+  type BucketRow,
+  objectCodec,
+  publicBucket,
+  publicObject,
+  type VersionRow,
+} from './records.ts';
+import { acquire, addFreshBlob, queueMissing } from './references.ts';
 import { PENDING } from './runner.ts';
 import type { Turns } from './turns.ts';
-import { countUsage, type Scope } from './usage.ts';
+import type { Scope } from './usage.ts';
+import {
+  addVersion,
+  answersTo,
+  markerAnswer,
+  namedPlace,
+  objectOf,
+  placeOf,
+  removeHead,
+  removeVersion,
+  shownVersion,
+} from './versions.ts';
 
-/** Keys of one commit of DeleteObjects: at most five operations each. */
+/** Keys of one commit of DeleteObjects: two rows to read and five operations each. */
 const DELETE_BATCH = 500;
+/** With versioning it is up to six rows, all of one snapshot, and twelve operations. */
+const DELETE_BATCH_VERSIONED = 150;
 /** Tries of such a commit, before each key goes alone. */
 const DELETE_BATCH_ATTEMPTS = 4;
 /** Reads of an object whose part list is taken apart between two reads. */
@@ -36,7 +59,7 @@ const READS_MAX = 16;
 
 type ObjectMethods = Pick<
   Meta,
-  'putObject' | 'getObject' | 'copyObject' | 'deleteObject' | 'deleteObjects'
+  'putObject' | 'getObject' | 'copyObject' | 'deleteObject' | 'deleteObjects' | 'setObjectTags'
 >;
 
 /** Throws Failure `invalid` for what can be no key: callers have validated it. */
@@ -60,32 +83,12 @@ export function checkLease(draft: Draft, writer: number): boolean {
   return true;
 }
 
-/** What a new version is made of, before it has a name and a time. */
-type NewVersion = Omit<ObjectRecord, 'version' | 'modifiedMs'>;
-
-/**
- * Replaces what is under the key: the new row, the fate of the old version's data, the counters.
- * The references of the new data are the caller's. False: rows are missing.
- */
-export function replaceObject(
-  draft: Draft,
-  scope: Scope,
-  row: Row<ObjectRecord>,
-  next: NewVersion,
-): ObjectRecord | undefined {
-  const old = row.value;
-  if (old !== null && !release(draft, scope, old.data)) return undefined;
-  // LastModified never goes back under one key, whatever the clock does.
-  const modifiedMs = Math.max(draft.nowMs, old?.modifiedMs ?? 0);
-  const version = nextVersion(old?.version, modifiedMs, draft.ids.random(8));
-  const record: ObjectRecord = { ...next, version, modifiedMs };
-  draft.put(row, record);
-  countUsage(draft, scope, old === null ? 1 : 0, next.size - (old?.size ?? 0));
-  return record;
-}
-
-function written({ version, etag, modifiedMs }: ObjectRecord): Written {
-  return { version, etag, modifiedMs };
+function written(scope: Scope, record: ObjectRecord): Written {
+  const { version, etag, modifiedMs } = record;
+  const versionId = shownVersion(scope, record);
+  return versionId === undefined
+    ? { version, etag, modifiedMs }
+    : { version, versionId, etag, modifiedMs };
 }
 
 export function putObjectStep(
@@ -98,14 +101,14 @@ export function putObjectStep(
   if (!checkLease(draft, command.writer) || row === undefined) return PENDING;
   // The same commit again, after its answer was lost: it has happened.
   if (data.kind === 'blob' && row.value?.data.kind === 'blob') {
-    if (row.value.data.blob === data.blob) return { ok: true, value: written(row.value) };
+    if (row.value.data.blob === data.blob) return { ok: true, value: written(scope, row.value) };
   }
-  const refused = judgeWrite(command.condition, row.value);
+  const refused = judgeWrite(command.condition, objectOf(row.value));
   if (refused !== undefined) return refused;
   if (data.kind === 'blob' && !addFreshBlob(draft, data)) return PENDING;
   if (!queueMissing(draft, scope, command.missing)) return PENDING;
-  const record = replaceObject(draft, scope, row, command.object);
-  return record === undefined ? PENDING : { ok: true, value: written(record) };
+  const record = addVersion(draft, scope, command.key, command.object);
+  return record === undefined ? PENDING : { ok: true, value: written(scope, record) };
 }
 
 /** Copies by reference: no data moves, whatever the size. */
@@ -119,21 +122,25 @@ export function copyObjectStep(
   if (!checkLease(draft, command.writer) || target === undefined) return PENDING;
   if (sourceBucket === undefined) return PENDING;
   if (sourceBucket.value === null) return { ok: false, refusal: 'SourceChanged' };
-  const sourceKey = objectKey(sourceBucket.value.id, command.source.key);
-  const source = draft.row(sourceKey, objectCodec);
-  if (source === undefined) return PENDING;
-  if (source.value?.version !== command.source.version) {
+  const sourceScope = { ...scope, bucketId: sourceBucket.value.id };
+  const { key: sourceKey, version } = command.source;
+  if (!isVersion(version)) return { ok: false, refusal: 'SourceChanged' };
+  const place = placeOf(draft, sourceScope, sourceKey, () => version);
+  if (place === undefined) return PENDING;
+  const source = place.row.value;
+  if (source === null || source.version !== version || source.marker === true) {
     return { ok: false, refusal: 'SourceChanged' };
   }
-  const refused = judgeWrite(command.condition, target.value);
+  const refused = judgeWrite(command.condition, objectOf(target.value));
   if (refused !== undefined) return refused;
-  const { size, etag, data } = source.value;
-  const metadata = command.metadata ?? source.value;
-  const checksum = command.checksum ?? source.value.checksum;
-  draft.check(source);
+  const { size, etag, data } = source;
+  const metadata = command.metadata ?? source;
+  const checksum = command.checksum ?? source.checksum;
+  const tags = command.tags ?? source.tags;
+  draft.check(place.row);
   // First the new reference, then the old one goes: onto itself the count stays as it was.
   if (!acquire(draft, data)) return PENDING;
-  const record = replaceObject(draft, scope, target, {
+  const record = addVersion(draft, scope, command.key, {
     size,
     etag,
     owner: command.owner,
@@ -141,26 +148,80 @@ export function copyObjectStep(
     checksum,
     system: metadata.system,
     user: metadata.user,
+    tags,
   });
-  return record === undefined ? PENDING : { ok: true, value: { ...written(record), checksum } };
+  if (record === undefined) return PENDING;
+  return { ok: true, value: { ...written(scope, record), checksum } };
 }
 
 export function deleteObjectStep(
   draft: Draft,
   scope: Scope,
-  key: string,
-  condition: WriteCondition | undefined,
-): Answer<{ existed: boolean }> {
+  command: Omit<DeleteObjectCommand, 'bucket'>,
+): Answer<Deleted> {
+  const { key, versionId, condition } = command;
+  if (versionId !== undefined)
+    return deleteVersionStep(draft, scope, { key, versionId, condition });
   const row = draft.row(objectKey(scope.bucketId, key), objectCodec);
   if (row === undefined) return PENDING;
-  const refused = judgeDelete(condition, row.value);
+  const found = objectOf(row.value);
+  const refused = judgeDelete(condition, found);
   if (refused !== undefined) return refused;
-  if (row.value === null) return { ok: true, value: { existed: false } };
-  const { data, size } = row.value;
-  if (!release(draft, scope, data)) return PENDING;
-  draft.remove(row);
-  countUsage(draft, scope, -1, -size);
-  return { ok: true, value: { existed: true } };
+  const existed = found !== null;
+  if (scope.versioning === undefined) {
+    if (row.value === null) return { ok: true, value: { existed } };
+    return removeHead(draft, scope, key, row) ? { ok: true, value: { existed } } : PENDING;
+  }
+  const marker = addVersion(draft, scope, key, { ...DELETE_MARKER, owner: scope.owner ?? '' });
+  if (marker === undefined) return PENDING;
+  return { ok: true, value: { existed, versionId: shownVersion(scope, marker), marker: true } };
+}
+
+const DELETE_MARKER = {
+  size: 0,
+  etag: '',
+  data: { kind: 'none' as const },
+  system: {},
+  user: {},
+  marker: true as const,
+};
+
+/** Deletes one version for good; what is not there is deleted already. */
+function deleteVersionStep(
+  draft: Draft,
+  scope: Scope,
+  command: { key: string; versionId: string; condition: WriteCondition | undefined },
+): Answer<Deleted> {
+  const { key, versionId, condition } = command;
+  const place = namedPlace(draft, scope, key, versionId);
+  if (place === undefined) return PENDING;
+  const { value } = place;
+  const refused = judgeDelete(condition, value);
+  if (refused !== undefined) return refused;
+  if (value === null) return { ok: true, value: { existed: false, versionId } };
+  if (!removeVersion(draft, scope, key, place)) return PENDING;
+  const deleted: Deleted = { existed: true, versionId };
+  if (value.marker === true) deleted.marker = true;
+  return { ok: true, value: deleted };
+}
+
+/** Gives a version other tags; it stays what it is in everything else. */
+function setTagsStep(
+  draft: Draft,
+  scope: Scope,
+  { key, versionId, tags }: Omit<VersionName, 'bucket'> & { tags: Tag[] },
+): Answer<{ versionId?: string | undefined }> {
+  const place = namedPlace(draft, scope, key, versionId);
+  if (place === undefined) return PENDING;
+  const { value } = place;
+  if (value === null) return notThere(versionId);
+  if (value.marker === true) return markerAnswer(scope, value, versionId !== undefined);
+  draft.put(place.row, { ...value, tags: tags.length === 0 ? undefined : tags });
+  return { ok: true, value: { versionId: shownVersion(scope, value) } };
+}
+
+function notThere(versionId: string | undefined): Answer<never> {
+  return { ok: false, refusal: versionId === undefined ? 'NoSuchKey' : 'NoSuchVersion' };
 }
 
 /* ------------------------------------------------------------------ with a store */
@@ -186,14 +247,18 @@ export function conflictOf(condition: WriteCondition | undefined): Answer<never>
 }
 
 export function createObjects({ store, buckets, turns, lane }: ObjectsSettings): ObjectMethods {
-  function deleteObject(command: DeleteObjectCommand): Promise<Answer<{ existed: boolean }>> {
+  const scopeOf = ({ id, versioning, owner }: BucketRow): Scope => {
+    return { bucketId: id, lane, versioning, owner };
+  };
+
+  function deleteObject(command: DeleteObjectCommand): Promise<Answer<Deleted>> {
     const { bucket, key, condition } = command;
     checkKey(key);
     return turns.take([turnOf(bucket, key)], () =>
       buckets.run(
         bucket,
-        (bucketId) => [objectKey(bucketId, key)],
-        (draft, { id }) => deleteObjectStep(draft, { bucketId: id, lane }, key, condition),
+        (bucketId) => keysOfVersion(bucketId, command),
+        (draft, row) => deleteObjectStep(draft, scopeOf(row), command),
         { onConflict: conflictOf(condition) },
       ),
     );
@@ -202,17 +267,16 @@ export function createObjects({ store, buckets, turns, lane }: ObjectsSettings):
   /** Deletes a batch in one commit; each key has its own answer. */
   function deleteBatch(
     bucket: string,
-    keys: readonly { key: string; condition?: WriteCondition | undefined }[],
-  ): Promise<Answer<Answer<{ existed: boolean }>[]>> {
-    return buckets.run<Answer<{ existed: boolean }>[]>(
+    keys: readonly Omit<DeleteObjectCommand, 'bucket'>[],
+  ): Promise<Answer<Answer<Deleted>[]>> {
+    return buckets.run<Answer<Deleted>[]>(
       bucket,
-      (bucketId) => keys.map(({ key }) => objectKey(bucketId, key)),
-      (draft, { id }) => ({
-        ok: true,
-        value: keys.map(({ key, condition }) =>
-          deleteObjectStep(draft, { bucketId: id, lane }, key, condition),
-        ),
-      }),
+      (bucketId) => keys.flatMap((command) => keysOfVersion(bucketId, command)),
+      (draft, row) => {
+        if (keys.length > batchOf(row)) return { ok: false, refusal: 'OperationAborted' };
+        const value = keys.map((command) => deleteObjectStep(draft, scopeOf(row), command));
+        return { ok: true, value };
+      },
       { attemptsMax: DELETE_BATCH_ATTEMPTS },
     );
   }
@@ -225,9 +289,12 @@ export function createObjects({ store, buckets, turns, lane }: ObjectsSettings):
         throw new Failure('invalid', `DeleteObjects takes at most ${DELETE_KEYS_MAX} keys`);
       }
       for (const { key } of keys) checkKey(key);
-      const answers: Answer<{ existed: boolean }>[] = [];
-      for (let from = 0; from === 0 || from < keys.length; from += DELETE_BATCH) {
-        const batch = keys.slice(from, from + DELETE_BATCH);
+      const found = await buckets.getBucket({ bucket });
+      if (!found.ok) return found;
+      const size = batchOf(found.value);
+      const answers: Answer<Deleted>[] = [];
+      for (let from = 0; from < keys.length; from += size) {
+        const batch = keys.slice(from, from + size);
         const answer = await deleteBatch(bucket, batch);
         if (answer.ok) {
           answers.push(...answer.value);
@@ -235,9 +302,7 @@ export function createObjects({ store, buckets, turns, lane }: ObjectsSettings):
           return answer;
         } else {
           // Somebody keeps writing one of them: that must not hold up the others.
-          for (const { key, condition } of batch) {
-            answers.push(await deleteObject({ bucket, key, condition }));
-          }
+          for (const command of batch) answers.push(await deleteObject({ bucket, ...command }));
         }
       }
       return { ok: true, value: answers };
@@ -256,7 +321,7 @@ export function createObjects({ store, buckets, turns, lane }: ObjectsSettings):
             if (data.kind === 'blob') keys.push(blobKey(data.blob));
             return keys;
           },
-          (draft, { id }) => putObjectStep(draft, { bucketId: id, lane }, command),
+          (draft, row) => putObjectStep(draft, scopeOf(row), command),
           { onConflict: conflictOf(condition) },
         ),
       );
@@ -275,23 +340,22 @@ export function createObjects({ store, buckets, turns, lane }: ObjectsSettings):
             if (hint !== undefined) keys.push(objectKey(hint, source.key));
             return keys;
           },
-          (draft, { id }) => copyObjectStep(draft, { bucketId: id, lane }, command),
+          (draft, row) => copyObjectStep(draft, scopeOf(row), command),
           { onConflict: conflictOf(condition) },
         ),
       );
     },
 
-    async getObject({ bucket, key, withParts }) {
+    async getObject({ bucket, key, versionId, withParts }) {
       checkKey(key);
       for (let reads = 0; reads < READS_MAX; reads++) {
-        const found = await buckets.read(bucket, (bucketId) => [objectKey(bucketId, key)]);
+        const found = await readVersion(buckets, { bucket, key, versionId });
         if (found === undefined) return NO_SUCH_BUCKET;
-        const entry = found.entries[0];
-        if (entry === null || entry === undefined) return { ok: false, refusal: 'NoSuchKey' };
-        const value = {
-          bucket: publicBucket(found.bucket),
-          object: objectCodec.decode(entry.value),
-        };
+        if (found.row === undefined) return notThere(versionId);
+        if (found.row.marker === true) {
+          return markerAnswer(found.bucket, found.row, versionId !== undefined);
+        }
+        const value = { bucket: publicBucket(found.bucket), object: publicObject(found.row) };
         const { data } = value.object;
         if (withParts !== true || data.kind !== 'parts') return { ok: true, value };
         const parts = await readFirstPage(store, data.list);
@@ -300,7 +364,58 @@ export function createObjects({ store, buckets, turns, lane }: ObjectsSettings):
       }
       throw new Failure('internal', 'the part list of an object is missing');
     },
+
+    async setObjectTags(command) {
+      const { bucket, key } = command;
+      checkKey(key);
+      return turns.take([turnOf(bucket, key)], () =>
+        buckets.run(
+          bucket,
+          (bucketId) => keysOfVersion(bucketId, command),
+          (draft, row) => setTagsStep(draft, scopeOf(row), command),
+        ),
+      );
+    },
   };
+}
+
+function batchOf({ versioning }: Pick<BucketRow, 'versioning'>): number {
+  return versioning === undefined ? DELETE_BATCH : DELETE_BATCH_VERSIONED;
+}
+
+/** The rows in which a version can be, as far as its name tells. */
+function keysOfVersion(
+  bucketId: number,
+  { key, versionId }: Omit<VersionName, 'bucket'>,
+): Buffer[] {
+  const head = objectKey(bucketId, key);
+  if (versionId === undefined || !isVersion(versionId)) return [head];
+  return [head, versionKey(bucketId, key, versionId)];
+}
+
+/** The version that is asked for. Undefined: no such bucket; without `row`: no such version. */
+async function readVersion(
+  buckets: Buckets,
+  { bucket, key, versionId }: VersionName,
+): Promise<{ bucket: BucketRow; row?: VersionRow } | undefined> {
+  // An older version that goes by `null` is known by another id, which the current one tells.
+  let identity = versionId;
+  for (;;) {
+    const name = { key, versionId: identity };
+    const found = await buckets.read(bucket, (bucketId) => keysOfVersion(bucketId, name));
+    if (found === undefined) return undefined;
+    const [first, second] = found.entries;
+    if (first === null || first === undefined) return { bucket: found.bucket };
+    const head = objectCodec.decode(first.value);
+    if (versionId === undefined || answersTo(head, versionId)) {
+      return { bucket: found.bucket, row: head };
+    }
+    const row = second == null ? undefined : objectCodec.decode(second.value);
+    if (row !== undefined && answersTo(row, versionId)) return { bucket: found.bucket, row };
+    const next = versionId === NULL_VERSION ? head.olderNull : undefined;
+    if (next === undefined || next === identity) return { bucket: found.bucket };
+    identity = next;
+  }
 }
 
 type NewData =

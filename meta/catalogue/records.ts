@@ -13,8 +13,10 @@ import type {
   DataRef,
   ObjectRecord,
   SystemMetadata,
+  Tag,
   Upload,
   UserMetadata,
+  Versioning,
 } from '../protocol.ts';
 import {
   blobId,
@@ -107,7 +109,25 @@ function unpackChecksum(field: unknown): ObjectChecksum | undefined {
   };
 }
 
+/** Keys and values in turn. */
+function packTags(tags: readonly Tag[] | undefined): string[] | null {
+  if (tags === undefined || tags.length === 0) return null;
+  return tags.flatMap(({ key, value }) => [key, value]);
+}
+
+function unpackTags(field: unknown): Tag[] | undefined {
+  if (field === null || field === undefined) return undefined;
+  const texts = list(field);
+  const tags: Tag[] = [];
+  for (let index = 0; index + 1 < texts.length; index += 2) {
+    tags.push({ key: text(texts[index]), value: text(texts[index + 1]) });
+  }
+  return tags;
+}
+
 /* ------------------------------------------------------------------ buckets */
+
+const VERSIONING: readonly Versioning[] = ['Enabled', 'Suspended'];
 
 export interface BucketRow extends Bucket {
   /** The attempt to delete the bucket that is under way: no object may be added meanwhile. */
@@ -117,15 +137,12 @@ export interface BucketRow extends Bucket {
 export const bucketCodec: Codec<BucketRow> = defineCodec({
   name: 'bucket',
   format: 1,
-  count: 6,
-  fields: (row) => [
-    row.id,
-    row.name,
-    packHex(row.owner),
-    row.region,
-    row.createdMs,
-    row.deleting ?? null,
-  ],
+  count: 7,
+  fields(row) {
+    const { id, name, region, createdMs, deleting, versioning } = row;
+    const fields = [id, name, packHex(row.owner), region, createdMs, deleting ?? null];
+    return versioning === undefined ? fields : [...fields, VERSIONING.indexOf(versioning)];
+  },
   record(fields) {
     const row: BucketRow = {
       id: number(fields[0]),
@@ -135,7 +152,9 @@ export const bucketCodec: Codec<BucketRow> = defineCodec({
       createdMs: number(fields[4]),
     };
     const deleting = optionalText(fields[5]);
-    return deleting === undefined ? row : { ...row, deleting };
+    if (deleting !== undefined) row.deleting = deleting;
+    if (typeof fields[6] === 'number') row.versioning = VERSIONING[fields[6]];
+    return row;
   },
 });
 
@@ -179,13 +198,66 @@ function unpackData(kind: unknown, id: unknown, count: unknown, size: number): D
   }
 }
 
-export const objectCodec: Codec<ObjectRecord> = defineCodec({
+/**
+ * A version of a key. The versions of a key are a chain from the current one, in its `o` row, to the
+ * oldest: each names the next older one, and the older ones, in `v` rows, the next newer one, too. So
+ * a step finds what it changes by `get` alone, and what it writes is checked like every other row.
+ */
+export interface VersionRow extends ObjectRecord {
+  /** A delete marker: no data, no metadata. */
+  marker?: true | undefined;
+  /** The next older version. */
+  older?: string | undefined;
+  /** In an older version: the next newer one. */
+  newer?: string | undefined;
+  /** In the current version: the one among the older ones that goes by NULL_VERSION. */
+  olderNull?: string | undefined;
+}
+
+const NAMED = 1;
+const MARKER = 2;
+
+function packLink(version: string | undefined): Buffer | null {
+  return version === undefined ? null : Buffer.from(version, 'hex');
+}
+
+function unpackLink(field: unknown): string | undefined {
+  return field === null || field === undefined ? undefined : hex(field);
+}
+
+/** What only versioning and tagging need; nothing for most objects. */
+function packVersion(row: VersionRow): unknown[] | undefined {
+  const { named, marker, tags, older, newer, olderNull } = row;
+  const flags = (named === true ? NAMED : 0) | (marker === true ? MARKER : 0);
+  const tagged = tags !== undefined && tags.length > 0;
+  const linked = older !== undefined || newer !== undefined || olderNull !== undefined;
+  if (flags === 0 && !tagged && !linked) return undefined;
+  const fields = [flags, packTags(tags)];
+  return linked ? [...fields, packLink(older), packLink(newer), packLink(olderNull)] : fields;
+}
+
+function unpackVersion(row: VersionRow, fields: readonly unknown[]): void {
+  const flags = number(fields[11] ?? 0);
+  if ((flags & NAMED) !== 0) row.named = true;
+  if ((flags & MARKER) !== 0) row.marker = true;
+  const tags = unpackTags(fields[12]);
+  if (tags !== undefined) row.tags = tags;
+  const older = unpackLink(fields[13]);
+  if (older !== undefined) row.older = older;
+  const newer = unpackLink(fields[14]);
+  if (newer !== undefined) row.newer = newer;
+  const olderNull = unpackLink(fields[15]);
+  if (olderNull !== undefined) row.olderNull = olderNull;
+}
+
+/** Of `o` and of `v` rows. */
+export const objectCodec: Codec<VersionRow> = defineCodec({
   name: 'object',
   format: 1,
-  count: 11,
+  count: 16,
   fields: (row) => {
     const [kind, id, count] = packData(row.data);
-    return [
+    const fields = [
       Buffer.from(row.version, 'hex'),
       row.size,
       row.modifiedMs,
@@ -198,10 +270,12 @@ export const objectCodec: Codec<ObjectRecord> = defineCodec({
       packSystem(row.system),
       packUser(row.user),
     ];
+    const version = packVersion(row);
+    return version === undefined ? fields : fields.concat(version);
   },
   record(fields) {
     const size = number(fields[1]);
-    const row: ObjectRecord = {
+    const row: VersionRow = {
       version: hex(fields[0]),
       size,
       etag: unpackHex(fields[3]),
@@ -213,8 +287,18 @@ export const objectCodec: Codec<ObjectRecord> = defineCodec({
     };
     const checksum = unpackChecksum(fields[8]);
     if (checksum !== undefined) row.checksum = checksum;
+    if (fields.length > 11) unpackVersion(row, fields);
     return row;
   },
+});
+
+/** A configuration of a bucket, as text. */
+export const settingCodec: Codec<{ value: string }> = defineCodec({
+  name: 'configuration',
+  format: 1,
+  count: 1,
+  fields: (row) => [row.value],
+  record: (fields) => ({ value: text(fields[0]) }),
 });
 
 /* ------------------------------------------------------------------ blobs and part lists */
@@ -277,15 +361,19 @@ export interface UploadRow extends Omit<Upload, 'uploadId' | 'bucket' | 'key'> {
 export const uploadCodec: Codec<UploadRow> = defineCodec({
   name: 'upload',
   format: 1,
-  count: 6,
-  fields: (row) => [
-    row.createdMs,
-    packHex(row.owner),
-    packSystem(row.system),
-    packUser(row.user),
-    row.checksum === undefined ? null : packChecksum({ ...row.checksum, value: '' }),
-    row.completing ?? null,
-  ],
+  count: 7,
+  fields(row) {
+    const fields = [
+      row.createdMs,
+      packHex(row.owner),
+      packSystem(row.system),
+      packUser(row.user),
+      row.checksum === undefined ? null : packChecksum({ ...row.checksum, value: '' }),
+      row.completing ?? null,
+    ];
+    const tags = packTags(row.tags);
+    return tags === null ? fields : [...fields, tags];
+  },
   record(fields) {
     const row: UploadRow = {
       createdMs: number(fields[0]),
@@ -299,6 +387,8 @@ export const uploadCodec: Codec<UploadRow> = defineCodec({
     }
     const completing = optionalText(fields[5]);
     if (completing !== undefined) row.completing = completing;
+    const tags = unpackTags(fields[6]);
+    if (tags !== undefined) row.tags = tags;
     return row;
   },
 });
@@ -375,16 +465,19 @@ interface CompletedRow {
 export const completedCodec: Codec<CompletedRow> = defineCodec({
   name: 'completed upload',
   format: 1,
-  count: 7,
-  fields: ({ bucketId, key, result }) => [
-    bucketId,
-    key,
-    Buffer.from(result.version, 'hex'),
-    result.etag,
-    result.modifiedMs,
-    result.size,
-    packChecksum(result.checksum),
-  ],
+  count: 8,
+  fields({ bucketId, key, result }) {
+    const fields = [
+      bucketId,
+      key,
+      Buffer.from(result.version, 'hex'),
+      result.etag,
+      result.modifiedMs,
+      result.size,
+      packChecksum(result.checksum),
+    ];
+    return result.versionId === undefined ? fields : [...fields, packHex(result.versionId)];
+  },
   record(fields) {
     const result: CompletedUpload = {
       version: hex(fields[2]),
@@ -394,6 +487,7 @@ export const completedCodec: Codec<CompletedRow> = defineCodec({
     };
     const checksum = unpackChecksum(fields[6]);
     if (checksum !== undefined) result.checksum = checksum;
+    if (fields[7] !== null && fields[7] !== undefined) result.versionId = unpackHex(fields[7]);
     return { bucketId: number(fields[0]), key: text(fields[1]), result };
   },
 });
@@ -402,11 +496,15 @@ export const completedCodec: Codec<CompletedRow> = defineCodec({
 
 /** A bucket as the protocol shows it. */
 export function publicBucket(row: BucketRow): Bucket {
-  return {
-    id: row.id,
-    name: row.name,
-    owner: row.owner,
-    region: row.region,
-    createdMs: row.createdMs,
-  };
+  const { id, name, owner, region, createdMs, versioning } = row;
+  const bucket: Bucket = { id, name, owner, region, createdMs };
+  if (versioning !== undefined) bucket.versioning = versioning;
+  return bucket;
+}
+
+/** A version as the protocol shows it: without its place among the others. */
+export function publicObject(row: VersionRow): ObjectRecord {
+  if (row.older === undefined && row.newer === undefined) return row;
+  const { older: _older, newer: _newer, olderNull: _olderNull, ...object } = row;
+  return object;
 }

@@ -144,7 +144,7 @@ const copy = (draft: Draft) =>
     owner: OWNER,
   });
 
-const remove = (draft: Draft) => deleteObjectStep(draft, scope, 'k', undefined);
+const remove = (draft: Draft) => deleteObjectStep(draft, scope, { key: 'k' });
 
 const partCommand = (kind: 'fresh' | 'reference', blob = fresh): PutPartCommand => ({
   bucket: 'b',

@@ -44,8 +44,9 @@ export function publicUpload(
   key: string,
   uploadId: string,
 ): Upload {
-  const { createdMs, owner, system, user, checksum } = row;
+  const { createdMs, owner, system, user, tags, checksum } = row;
   const upload: Upload = { uploadId, bucket, key, createdMs, owner, system, user };
+  if (tags !== undefined) upload.tags = tags;
   if (checksum !== undefined) upload.checksum = checksum;
   return upload;
 }
@@ -64,6 +65,7 @@ function createUploadStep(
     system: command.system,
     user: command.user,
   };
+  if (command.tags !== undefined && command.tags.length > 0) row.tags = command.tags;
   if (command.checksum !== undefined) row.checksum = command.checksum;
   draft.insert(uploadKey(scope.bucketId, command.key, uploadId), uploadCodec, row);
   return { ok: true, value: publicUpload(row, command.bucket, command.key, uploadId) };

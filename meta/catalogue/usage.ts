@@ -3,7 +3,7 @@
  * exact, in one lane per metadata server, so that no two servers fight for a row.
  */
 import { type KeyValueStore, KV_LIMITS } from '../engine/kv.ts';
-import type { BucketUsage } from '../protocol.ts';
+import type { BucketUsage, Versioning } from '../protocol.ts';
 import type { Draft } from './draft.ts';
 import { usageBounds, usageBoundsAll, usageKey, usageKindOf } from './keyspace.ts';
 
@@ -12,6 +12,10 @@ export interface Scope {
   bucketId: number;
   /** The counters of this metadata server. */
   lane: number;
+  /** Of the bucket; absent: it never had any. */
+  versioning?: Versioning | undefined;
+  /** Of the bucket, and of the delete markers in it. */
+  owner?: string | undefined;
 }
 
 /** Counts objects and bytes that come and go with the draft's commit. */

@@ -165,6 +165,11 @@ export function createMapMeta(view: ClusterView): MapMeta {
     registerNode: refuse,
     heartbeat: refuse,
     status: refuse,
+    setVersioning: refuse,
+    listVersions: refuse,
+    setObjectTags: refuse,
+    setBucketConfig: refuse,
+    getBucketConfig: refuse,
   };
   return meta;
 }
