@@ -47,12 +47,20 @@ export class Reclamation<Entry> {
     return this.#count;
   }
 
+  /**
+   * Begins a new epoch and returns it: every read with this tag or a newer one begins its metadata
+   * read later than this call. For those who keep what waits themselves.
+   */
+  begin(): number {
+    this.#epoch += 1;
+    return this.#epoch;
+  }
+
   /** Takes in entries whose commits were read from the store, and begins a new epoch after them. */
   admit(entries: readonly Entry[]): void {
     if (entries.length === 0) return;
-    this.#epoch += 1;
     this.#count += entries.length;
-    this.#waiting.push({ epoch: this.#epoch, entries });
+    this.#waiting.push({ epoch: this.begin(), entries });
   }
 
   /**

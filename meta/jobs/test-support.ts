@@ -209,11 +209,16 @@ export interface HealingWorld {
   renew(): void;
 }
 
-const GROUPS = 64;
-
-/** `nodes` nodes in zones of their own, one bucket `b`, one writer with a lease. */
-export async function healingWorld(nodes = 3): Promise<HealingWorld> {
-  const world = await createWorld();
+/**
+ * `nodes` nodes in zones of their own, one bucket `b`, one writer with a lease. `pause` is awaited
+ * before every access to the store.
+ */
+export async function healingWorld(
+  nodes = 3,
+  pause?: () => Promise<void>,
+  groups = 64,
+): Promise<HealingWorld> {
+  const world = await createWorld(pause === undefined ? {} : { pause });
   await world.catalogue.createBucket({ name: 'b', owner: OWNER, region: 'r' });
   const effects = createManualEffects();
   const { clock } = effects;
@@ -223,7 +228,7 @@ export async function healingWorld(nodes = 3): Promise<HealingWorld> {
   let layouts: { layout: Layout; previous: Layout[] } = {
     layout: planLayout({
       epoch: 1,
-      groups: GROUPS,
+      groups,
       nodes: ids.map((id) => ({ id, zone: id, weight: 1 })),
     }),
     previous: [],
@@ -238,7 +243,7 @@ export async function healingWorld(nodes = 3): Promise<HealingWorld> {
     return found;
   };
   const placed = (ref: BlobRef) =>
-    [...blockKeys(ref.blob, GROUPS, 0, blockCount(ref))].map((key) => ({
+    [...blockKeys(ref.blob, groups, 0, blockCount(ref))].map((key) => ({
       key,
       ids: idsOfGroup(layouts.layout, key.group),
     }));
