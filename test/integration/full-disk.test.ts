@@ -113,7 +113,7 @@ describe('a disk that is full', () => {
         refusal = error;
       }
     }
-    assert.ok(refusal instanceof S3ServiceException, String(refusal));
+    assert.ok(refusal instanceof S3ServiceException);
     assert.equal(refusal.$metadata.httpStatusCode, 503);
     assert.equal(refusal.name, 'ServiceUnavailable');
     assert.match(refusal.message, /no space/);
