@@ -15,6 +15,7 @@ import {
   partCodec,
   partListCodec,
   partPageCodec,
+  settingCodec,
   uploadCodec,
 } from './records.ts';
 
@@ -75,6 +76,26 @@ test('an object row reads back as it was written', () => {
   );
 });
 
+test('an object row from before versioning reads as a version that goes by null', () => {
+  const fields = [Buffer.alloc(16, 0xab), 0, 7, 'e', 'o', 0, null, 0, null, null, null];
+  const body = new Packr({ useRecords: false }).pack(fields);
+  const row = Buffer.concat([Buffer.from([1]), body]);
+  const record = objectCodec.decode(row);
+  assert.equal(record.named, undefined);
+  assert.equal(record.marker, undefined);
+  assert.deepEqual(objectCodec.encode(record), row, 'and is written as it was');
+});
+
+const plain = {
+  version: 'ab'.repeat(16),
+  size: 0,
+  etag: '',
+  modifiedMs: 7,
+  owner: 'o',
+  data: { kind: 'none' },
+  system: {},
+  user: {},
+};
 const blob = makeBlobId(3, 4);
 const samples: [string, Codec<never>, unknown][] = [
   [
@@ -82,6 +103,24 @@ const samples: [string, Codec<never>, unknown][] = [
     bucketCodec as never,
     { id: 7, name: 'b', owner: 'me', region: 'r', createdMs: 5, deleting: 'x-1' },
   ],
+  [
+    'versioned bucket',
+    bucketCodec as never,
+    { id: 7, name: 'b', owner: 'me', region: 'r', createdMs: 5, versioning: 'Suspended' },
+  ],
+  ['tagged object', objectCodec as never, { ...plain, tags: [{ key: 'a', value: '' }] }],
+  ['delete marker', objectCodec as never, { ...plain, named: true, marker: true }],
+  [
+    'current version',
+    objectCodec as never,
+    { ...plain, named: true, older: 'cd'.repeat(16), olderNull: 'ef'.repeat(16) },
+  ],
+  [
+    'older version',
+    objectCodec as never,
+    { ...plain, older: 'cd'.repeat(16), newer: '01'.repeat(16), tags: [{ key: 'é', value: ' ' }] },
+  ],
+  ['configuration', settingCodec as never, { value: '<x/>' }],
   ['blob', blobCodec as never, { size: 2 ** 40, blockSize: 4096, refs: 3 }],
   [
     'part list',
@@ -107,6 +146,11 @@ const samples: [string, Codec<never>, unknown][] = [
       checksum: { algorithm: 'SHA1', type: 'COMPOSITE' },
       completing: 'x-2',
     },
+  ],
+  [
+    'tagged upload',
+    uploadCodec as never,
+    { createdMs: 5, owner: 'o', system: {}, user: {}, tags: [{ key: 'a', value: 'b' }] },
   ],
   [
     'part',
@@ -141,6 +185,21 @@ const samples: [string, Codec<never>, unknown][] = [
         modifiedMs: 4,
         size: 8,
         checksum: { algorithm: 'CRC32', type: 'FULL_OBJECT', value: 'AAAAAA==' },
+      },
+    },
+  ],
+  [
+    'completed version',
+    completedCodec as never,
+    {
+      bucketId: 2,
+      key: 'k',
+      result: {
+        version: 'cd'.repeat(16),
+        versionId: 'cd'.repeat(16),
+        etag: 'x-1',
+        modifiedMs: 4,
+        size: 8,
       },
     },
   ],

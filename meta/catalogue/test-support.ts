@@ -26,6 +26,7 @@ import {
   partCodec,
   partListCodec,
   partPageCodec,
+  type VersionRow,
 } from './records.ts';
 
 export const OWNER = 'ab'.repeat(32);
@@ -282,7 +283,8 @@ export async function checkInvariants(store: KeyValueStore): Promise<void> {
   const blobRefs = new Map<string, number>();
   const listRefs = new Map<string, number>();
   const usage = new Map<number, { objects: number; bytes: number }>();
-  for (const row of await rowsOf(store, 'o')) {
+  await checkChains(store);
+  for (const row of [...(await rowsOf(store, 'o')), ...(await rowsOf(store, 'v'))]) {
     const { data, size } = objectCodec.decode(row.value);
     if (data.kind === 'blob') tally(blobRefs, data.blob);
     if (data.kind === 'parts') tally(listRefs, data.list);
@@ -307,6 +309,38 @@ export async function checkInvariants(store: KeyValueStore): Promise<void> {
   const answers = (await rowsOf(store, 'c')).map((row) => row.key.toString('hex', 1));
   const kept = garbage.flatMap((entry) => (entry.kind === 'completed' ? [entry.uploadId] : []));
   assert.deepEqual(answers, kept.sort(), 'every kept answer is forgotten some day');
+}
+
+/** Every version is in one chain from its key's current one, newest first. */
+async function checkChains(store: KeyValueStore): Promise<void> {
+  const older = new Map<string, VersionRow>();
+  for (const row of await rowsOf(store, 'v')) {
+    const version = objectCodec.decode(row.value);
+    assert.equal(row.key.toString('hex', row.key.length - 16), version.version);
+    older.set(row.key.toString('hex', 1), version);
+  }
+  for (const row of await rowsOf(store, 'o')) {
+    const head = objectCodec.decode(row.value);
+    assert.equal(head.newer, undefined, 'nothing is newer than the current version');
+    let above = head;
+    let olderNull: string | undefined;
+    while (above.older !== undefined) {
+      const place = `${row.key.toString('hex', 1)}${above.older}`;
+      const version = older.get(place);
+      assert.ok(version !== undefined, 'the next older version stands');
+      older.delete(place);
+      assert.equal(version.newer, above.version, 'an older version knows the next newer one');
+      assert.ok(version.version > above.version, 'newer versions sort first');
+      assert.equal(version.olderNull, undefined);
+      if (version.named !== true) {
+        assert.ok(head.named === true && olderNull === undefined, 'one version goes by null');
+        olderNull = version.version;
+      }
+      above = version;
+    }
+    assert.equal(head.olderNull, olderNull, 'the current version knows the null one');
+  }
+  assert.equal(older.size, 0, 'every older version belongs to a key');
 }
 
 type Garbage = ReturnType<typeof garbageCodec.decode>;
