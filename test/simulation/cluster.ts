@@ -128,6 +128,7 @@ export class SimCluster {
       meta: this.metaDisk,
       disks: this.nodes.map((node) => node.disk),
       groups: GROUPS,
+      now: () => this.scheduler.now,
     });
   }
 

@@ -35,6 +35,8 @@ export interface LiveBlob {
 export interface OpenRead {
   blob: BlobId;
   writer: number;
+  /** When it began, in simulated milliseconds. */
+  since: number;
 }
 
 export class Oracle {
@@ -51,8 +53,16 @@ export class Oracle {
   readonly #condemned = new Set<BlobId>();
   /** Replicas that were written when their blob was condemned already: `node key`. */
   readonly #late = new Set<string>();
+  readonly #writtenAt = new Map<string, number>();
+  readonly #now: () => number;
 
-  constructor(options: { meta: MetaDisk; disks: readonly BlockDisk[]; groups: number }) {
+  constructor(options: {
+    meta: MetaDisk;
+    disks: readonly BlockDisk[];
+    groups: number;
+    now: () => number;
+  }) {
+    this.#now = options.now;
     this.#meta = options.meta;
     this.#disks = options.disks;
     this.#groups = options.groups;
@@ -73,6 +83,18 @@ export class Oracle {
   copies(key: BlockKey): BlockDisk[] {
     const encoded = encodeBlockKey(key);
     return this.#disks.filter((disk) => isSound(disk, encoded));
+  }
+
+  /** Replicas of the block that the simulation has damaged and nobody has mended since. */
+  rotten(key: BlockKey): number {
+    const encoded = encodeBlockKey(key);
+    const name = encoded.toString('latin1');
+    return this.#disks.filter(
+      (disk) =>
+        this.#damaged.has(`${disk.name} ${name}`) &&
+        disk.memory.blocks.has(name) &&
+        !isSound(disk, encoded),
+    ).length;
   }
 
   /** Keys of a blob's blocks. */
@@ -151,6 +173,7 @@ export class Oracle {
 
   #written(disk: BlockDisk, name: string): void {
     const { blob } = decodeBlockKey(Buffer.from(name, 'latin1'));
+    this.#writtenAt.set(`${disk.name} ${name}`, this.#now());
     if (this.#condemned.has(blob)) this.#late.add(`${disk.name} ${name}`);
   }
 
@@ -166,8 +189,10 @@ export class Oracle {
       }
       return;
     }
+    const written = this.#writtenAt.get(`${disk.name} ${name}`) ?? 0;
     for (const read of this.reads) {
-      if (read.blob === blob && this.leaseStands(read.writer)) {
+      // A copy that is younger than the read is not needed by it: repair takes back what came too late.
+      if (read.blob === blob && written <= read.since && this.leaseStands(read.writer)) {
         this.violation(`${disk.name} removed block ${index} of ${blob} under a running read`);
       }
     }

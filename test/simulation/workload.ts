@@ -373,7 +373,7 @@ export class Client {
       const { object } = opened.value;
       const id = object.user['v'] ?? '';
       this.#history.read(key, call, at, id);
-      const hold = { blob: blobOf(opened.value), writer } as OpenRead;
+      const hold = { blob: blobOf(opened.value), writer, since: at } as OpenRead;
       this.#cluster.oracle.reads.add(hold);
       gateway.life.onEnd(() => this.#cluster.oracle.reads.delete(hold));
       try {
