@@ -78,6 +78,10 @@ export function objectLines(object: LocatedObject, paint: Paint, nowMs: number):
     '',
     bad.length === 0
       ? paint.good('Every replica is good.')
-      : paint.bad(`${count(bad.length)} replicas are not good.`),
+      : paint.bad(
+          bad.length === 1
+            ? '1 replica is not good.'
+            : `${count(bad.length)} replicas are not good.`,
+        ),
   ];
 }
