@@ -82,6 +82,8 @@ async function start(config: GatewayConfig, options: EmbeddedOptions): Promise<E
         listen: undefined,
         mapSizeBytes: META_MAP_BYTES,
         expectedNodes: NODES.length,
+        // All folders are on one disk, which ends with this process: a journal would add nothing.
+        journal: 'off',
       },
       { effects, log, secret: NO_SECRET, connectNode: find },
     );

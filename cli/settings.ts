@@ -102,6 +102,15 @@ export const settingsSchema = z.strictObject({
       .max(1000)
       .default(3)
       .describe('The first placement map is made when this many storage nodes have registered.'),
+    journal: z
+      .enum(['sync', 'async', 'off'])
+      .default('sync')
+      .describe(
+        'Metadata on two storage nodes before it is acknowledged (sync), soon after (async), or never (off).',
+      ),
+    snapshotEvery: duration()
+      .default(3_600_000)
+      .describe('Longest time between two snapshots of the metadata while it changes.'),
     nodeOutAfter: duration()
       .default(600_000)
       .describe('Silence after which the replicas of a storage node are made again elsewhere.'),

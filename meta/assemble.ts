@@ -17,6 +17,11 @@ import { JobRows } from './jobs/job.ts';
 import { startLoop } from './jobs/loop.ts';
 import { NodeDirectory } from './jobs/node-directory.ts';
 import type { Meta, NodeView } from './protocol.ts';
+import {
+  behindJournal,
+  createJournaling,
+  type JournalParts,
+} from './journal/create-journaling.ts';
 import { createMetaService } from './service.ts';
 
 /** How often silent nodes and leases are looked for. */
@@ -33,6 +38,8 @@ export interface AssembleOptions {
   cluster: Partial<ClusterSettings>;
   /** Pause between two rounds of the garbage job when there is little to do. */
   garbagePauseMs: number;
+  /** The metadata journal; absent: nothing is journaled. */
+  journaling?: JournalParts | undefined;
 }
 
 export interface AssembledMeta {
@@ -57,7 +64,9 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
     log,
     settings: options.cluster,
   });
-  const catalogue = createCatalogue({ store, effects });
+  const { journaling: parts } = options;
+  const readStore = parts === undefined ? store : behindJournal(store, parts.journal, effects);
+  const catalogue = createCatalogue({ store: readStore, effects });
   const directory = new NodeDirectory(() => cluster.view(), options.connectNode);
   const garbage = new GarbageJob({
     queue: catalogue.garbage,
@@ -72,6 +81,16 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
   });
   const meta = createMetaService({ catalogue, cluster });
   const rows = new JobRows(store, effects.random);
+  const journaling =
+    parts &&
+    (await createJournaling({
+      ...parts,
+      cluster,
+      node: (id) => directory.node(id),
+      jobRows: rows,
+      effects,
+      log,
+    }));
   const collecting = new GarbageControl({ job: garbage, rows, clock: effects.clock });
   const jobs = await createJobs({
     store,
@@ -86,7 +105,8 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
     meta,
     view: () => cluster.view(),
     usage: () => catalogue.totalUsage(),
-    jobs: [...jobs.list, collecting],
+    jobs: [...jobs.list, collecting, ...(journaling ? [journaling.job] : [])],
+    journal: journaling?.admin,
     histogram: () => jobs.histogram(),
   });
   const loops: { stop(): Promise<void> }[] = [];
@@ -104,10 +124,13 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
         busyMs: GARBAGE_BUSY_MS,
         round: () => collecting.round(),
       };
-      for (const loop of [sweep, collect, ...jobs.loops])
+      journaling?.start();
+      const snapshot = journaling ? [journaling.loop] : [];
+      for (const loop of [sweep, collect, ...jobs.loops, ...snapshot])
         loops.push(startLoop({ ...loop, effects, log }));
     },
     async stop() {
+      await journaling?.stop();
       await Promise.all(loops.map((loop) => loop.stop()));
       await directory.close();
     },

@@ -74,6 +74,24 @@ export const metaConfigSchema = z.strictObject({
     .min(10)
     .default(500)
     .describe('Pause between two rounds of the garbage job when there is little to do.'),
+  journal: z
+    .enum(['sync', 'async', 'off'])
+    .default('sync')
+    .describe(
+      'Metadata on two storage nodes before it is acknowledged (sync), soon after (async), or not at all (off).',
+    ),
+  snapshotEveryMs: z
+    .number()
+    .int()
+    .min(1000)
+    .default(3_600_000)
+    .describe('Longest time between two snapshots of the metadata while it changes.'),
+  journalBytesMax: z
+    .number()
+    .int()
+    .min(MIB)
+    .default(256 * MIB)
+    .describe('Bytes of metadata journal after which a snapshot is due.'),
   drainMs: z
     .number()
     .int()

@@ -27,7 +27,10 @@ const surroundings = {
 
 function start(name: string, listen?: string) {
   const folder = join(root, name);
-  return startMeta({ folder, listen, mapSizeBytes: 2 ** 30, garbagePauseMs: 20 }, surroundings);
+  return startMeta(
+    { folder, listen, mapSizeBytes: 2 ** 30, garbagePauseMs: 20, journal: 'off' },
+    surroundings,
+  );
 }
 
 const found = async (meta: Meta, key: string): Promise<boolean> =>

@@ -4,6 +4,7 @@
  * mode, without an address to listen on.
  */
 import type { Effects } from '../base/clock.ts';
+import type { Failure } from '../base/failure.ts';
 import type { Log } from '../base/log.ts';
 import type { Address } from '../base/rpc/rpc.ts';
 import { createRpcServer } from '../base/rpc/server.ts';
@@ -14,8 +15,9 @@ import { assembleMeta } from './assemble.ts';
 import { type MetaConfig, type MetaConfigInput, metaConfigSchema } from './config.ts';
 import { checkStoreInChild } from './engine/check.ts';
 import { type MetaFolder, openMetaFolder } from './engine/folder.ts';
-import type { KeyValueStore } from './engine/kv.ts';
-import { openLmdbStore } from './engine/lmdb.ts';
+import { type LmdbStore, openLmdbStore } from './engine/lmdb.ts';
+import type { JournalParts } from './journal/create-journaling.ts';
+import { leaveJournal, MetaJournal } from './journal/journal.ts';
 import type { GarbageStats } from './jobs/garbage.ts';
 import type { Meta, NodeView } from './protocol.ts';
 import { createMetaHandler } from './server.ts';
@@ -39,6 +41,8 @@ export interface RunningMeta {
   readonly meta: Meta;
   /** What operators ask, in this process. */
   readonly admin: MetaAdmin;
+  /** Resolves when the service must not go on, with what to tell the operator. */
+  readonly refused: Promise<Failure>;
   /** For metrics. */
   stats(): { garbage: GarbageStats; writers: number };
   /** Stops accepting, lets running requests finish, ends the jobs, closes the store in order. */
@@ -67,7 +71,7 @@ export async function startMeta(
 }
 
 interface OpenedStore {
-  store: KeyValueStore;
+  store: LmdbStore;
   /** True: closed in order. False: the store has failed before and was left alone. */
   close(): Promise<boolean>;
 }
@@ -116,6 +120,8 @@ async function run(
   const { effects, log, secret, connectNode } = surroundings;
   const { expectedNodes, leaseTtlMs, heartbeatMs, nodeDownMs, nodeOutMs } = config;
   const { garbagePauseMs } = config;
+  const refused = Promise.withResolvers<Failure>();
+  const journaling = await attachJournal(config, surroundings, store, refused.resolve);
   const assembled = await assembleMeta({
     store,
     effects,
@@ -123,6 +129,7 @@ async function run(
     connectNode,
     cluster: { expectedNodes, leaseTtlMs, heartbeatMs, nodeDownMs, nodeOutMs },
     garbagePauseMs,
+    journaling,
   });
   const { meta, admin, cluster, garbage } = assembled;
   folder.belongsTo(cluster.clusterId);
@@ -145,6 +152,7 @@ async function run(
     address,
     meta,
     admin,
+    refused: refused.promise,
     stats: () => ({ garbage: garbage.stats(), writers: cluster.leases.count }),
     stop() {
       stopping ??= (async () => {
@@ -155,6 +163,25 @@ async function run(
       return stopping;
     },
   };
+}
+
+/** A first layout of more rows than this is an old store that was not journaled before. */
+const WAIT_ROWS_MAX = 100_000;
+
+async function attachJournal(
+  config: MetaConfig,
+  { effects, log }: MetaSurroundings,
+  store: LmdbStore,
+  refused: (failure: Failure) => void,
+): Promise<JournalParts | undefined> {
+  const { journal: mode, snapshotEveryMs, journalBytesMax } = config;
+  if (mode === 'off') {
+    await leaveJournal(store);
+    return undefined;
+  }
+  const journal = await MetaJournal.attach({ mode, store, effects, log, refused });
+  const settings = { snapshotEveryMs, journalBytesMax, waitRowsMax: WAIT_ROWS_MAX };
+  return { journal, store, settings };
 }
 
 function killSelf(): void {

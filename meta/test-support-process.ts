@@ -6,7 +6,7 @@ import { deletingNode, prepare, put, SECRET } from './test-support.ts';
 
 const folder = process.argv[2] ?? '';
 const { meta } = await startMeta(
-  { folder, mapSizeBytes: 2 ** 30 },
+  { folder, mapSizeBytes: 2 ** 30, journal: 'off' },
   {
     effects: systemEffects,
     log: silentLog,

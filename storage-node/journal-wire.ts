@@ -156,11 +156,8 @@ function snapshotsOf(payload: Buffer | undefined): StoredSnapshot[] {
 
 /** `JournalNode` over the channel; `method` is the number of `journal`. */
 export function createJournalClient(channel: RpcChannel, method: number): JournalNode {
-  const call = (
-    args: unknown[],
-    options: Parameters<JournalNode['state']>[0],
-    payload?: Buffer | undefined,
-  ) => channel.call(method, { meta: args, payload }, options);
+  const call = (args: unknown[], options: Parameters<JournalNode['state']>[0], payload?: Buffer) =>
+    channel.call(method, { meta: args, payload }, options);
   return {
     state: async (options) => stateOf((await call(['state'], options)).meta),
     claim: async (claim, options) =>

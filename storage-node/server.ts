@@ -28,7 +28,7 @@ const NOTHING: RpcMessage = { meta: undefined };
 export function createStorageNodeHandler(
   store: BlockStore,
   health: () => NodeHealth,
-  journal?: JournalNode | undefined,
+  journal?: JournalNode,
 ): RpcHandler {
   return dispatchMethods(METHODS, {
     async put(request) {

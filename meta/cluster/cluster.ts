@@ -132,6 +132,7 @@ async function countStart(
       del: [],
       add: [],
       reserve: true,
+      early: true,
     });
     if (result.committed) return { clusterId, boot };
   }
@@ -228,7 +229,10 @@ class StoredCluster<Waiting> implements Cluster<Waiting> {
       const joined = clusterId !== undefined || (base.joined && !base.replaced && placed);
       const row = { ...base, ...said, generation, instance, joined, replaced: false };
       if (known === undefined || !sameRow(known, row)) {
-        await this.#store.must({ set: [{ key: nodeKey(id), value: encodeNode(row) }] });
+        await this.#store.must({
+          set: [{ key: nodeKey(id), value: encodeNode(row) }],
+          early: true,
+        });
       }
       this.nodes.register(registration, row, this.#effects.clock.monotonic());
       this.#log.info({ node: id, address, zone, capacityBytes }, 'storage node registered');
@@ -254,7 +258,8 @@ class StoredCluster<Waiting> implements Cluster<Waiting> {
         const now = this.nodes.row(id);
         if (now === undefined || now.joined) return;
         const joined = { ...now, joined: true };
-        await this.#store.must({ set: [{ key: nodeKey(id), value: encodeNode(joined) }] });
+        const set = [{ key: nodeKey(id), value: encodeNode(joined) }];
+        await this.#store.must({ set, early: true });
         this.nodes.putRow(id, joined);
       });
     }

@@ -1,0 +1,176 @@
+/** A store made anew from snapshots and records, in an empty folder. */
+import type { Clock } from '../../base/clock.ts';
+import { Failure } from '../../base/failure.ts';
+import type { JournalPosition } from '../../storage-node/protocol.ts';
+import {
+  BOOT_KEY,
+  decodeCount,
+  decodeFacts,
+  encodeCount,
+  FACTS_KEY,
+  NEXT_WRITER_KEY,
+} from '../cluster/rows.ts';
+import { openMetaFolder } from '../engine/folder.ts';
+import { type Entry, STAMP_BYTES } from '../engine/kv.ts';
+import type { Write } from '../engine/group-commit.ts';
+import { type LmdbStore, openLmdbStore } from '../engine/lmdb.ts';
+import { OPENINGS_PER_BOOT } from './journal.ts';
+import { decodeRows, positionRow } from './rows.ts';
+import { decodeChunk, type Manifest } from './snapshot-format.ts';
+import { choose, chunksOf, endOf, type JournalSource } from './source.ts';
+
+/** Writers that may have been made without a trace in what is left: their ids are not given again. */
+const WRITERS_SKIPPED = 1_000_000;
+
+export interface RestoreOptions {
+  /** Of the new store; must not hold one. */
+  folder: string;
+  mapSizeBytes: number;
+  clock: Clock;
+  /** Leaves out what was committed later, in milliseconds since the epoch. */
+  untilMs?: number | undefined;
+  /** The highest generation of the journal that is known; the next start must be above it. */
+  generation: number;
+  /** For people. */
+  progress?: ((rows: number, total: number) => void) | undefined;
+}
+
+export interface Restored {
+  clusterId: string;
+  /** The last record that is in the store. */
+  sequence: number;
+  /** When that was written, or when the snapshot was complete. */
+  atMs: number;
+  snapshot: number;
+  /** Records applied on top of it. */
+  records: number;
+  rows: number;
+  objects: number;
+  buckets: number;
+}
+
+/**
+ * Failures: `conflict` (the folder holds a store), `not-found`, `corrupt` (see `choose`), `invalid`
+ * (written by a newer version). What was begun in the folder stays there when it fails.
+ */
+export async function restoreStore(
+  source: JournalSource,
+  options: RestoreOptions,
+): Promise<Restored> {
+  const { manifest, chain } = await choose(source, options.untilMs);
+  const folder = openMetaFolder(options.folder);
+  let clean = false;
+  try {
+    const store = openLmdbStore({
+      folder: folder.store,
+      mapSizeBytes: options.mapSizeBytes,
+      watchdogMs: 60_000,
+      clock: options.clock,
+      die: (reason, cause) => {
+        throw new Failure('internal', reason, { cause });
+      },
+    });
+    if (store.usage().rows > 0) {
+      await store.close();
+      throw new Failure(
+        'conflict',
+        `${options.folder} holds a metadata store already: nothing is overwritten. ` +
+          'Name an empty folder, or move that one away.',
+      );
+    }
+    folder.opened();
+    await writeSnapshot(source, manifest, store, options);
+    for (const record of chain) await store.applyRaw(decodeRows(record.body));
+    const end = endOf(manifest, chain);
+    const generation = Math.max(
+      options.generation,
+      manifest.generation,
+      ...chain.map((r) => r.generation),
+    );
+    await writeOwnRows(store, end, generation, options.untilMs !== undefined);
+    folder.belongsTo(manifest.clusterId);
+    const counts = await verifyRows(store, manifest.clusterId);
+    await store.close();
+    clean = true;
+    return {
+      clusterId: manifest.clusterId,
+      sequence: end.sequence,
+      atMs: chain.at(-1)?.atMs ?? manifest.atMs,
+      snapshot: manifest.sequence,
+      records: chain.length,
+      ...counts,
+    };
+  } finally {
+    folder.release({ clean });
+  }
+}
+
+async function writeSnapshot(
+  source: JournalSource,
+  manifest: Manifest,
+  store: LmdbStore,
+  { progress }: RestoreOptions,
+): Promise<void> {
+  let done = 0;
+  for await (const { index, bytes } of chunksOf(source, manifest)) {
+    const rows = await decodeChunk(manifest, index, bytes);
+    await store.applyRaw(rows);
+    done += rows.length;
+    progress?.(done, manifest.rows);
+  }
+  if (done !== manifest.rows) {
+    throw new Failure('corrupt', `the snapshot has ${done} rows instead of ${manifest.rows}`);
+  }
+}
+
+/**
+ * The next start of the service is above every start that the nodes have seen, and goes on with the
+ * journal where this store ends. A store of an earlier time begins a new line instead: the records
+ * that the nodes have beyond it are not to be applied.
+ */
+async function writeOwnRows(
+  store: LmdbStore,
+  end: JournalPosition,
+  generation: number,
+  newLine: boolean,
+): Promise<void> {
+  const [boot, writer] = await store.get([BOOT_KEY, NEXT_WRITER_KEY]);
+  const starts = Math.max(decodeCount(boot ?? null), Math.floor(generation / OPENINGS_PER_BOOT));
+  const next = decodeCount(writer ?? null) + WRITERS_SKIPPED;
+  const rows: Write[] = [
+    { key: BOOT_KEY, stored: storedRow(boot ?? null, encodeCount(starts)) },
+    { key: NEXT_WRITER_KEY, stored: storedRow(writer ?? null, encodeCount(next)) },
+  ];
+  if (!newLine) rows.push(positionRow(end));
+  await store.applyRaw(rows);
+}
+
+const storedRow = (before: Entry | null, value: Buffer): Buffer =>
+  Buffer.concat([before?.stamp ?? Buffer.alloc(STAMP_BYTES), value]);
+
+const OBJECT_KIND = 0x6f;
+const BUCKET_KIND = 0x42;
+
+/** Reads every row back, whose checksum is looked at on the way. */
+async function verifyRows(
+  store: LmdbStore,
+  clusterId: string,
+): Promise<{ rows: number; objects: number; buckets: number }> {
+  const [facts] = await store.get([FACTS_KEY]);
+  if (!facts || decodeFacts(facts.value).clusterId !== clusterId) {
+    throw new Failure('corrupt', 'what was restored is not the store of that cluster');
+  }
+  const counts = { rows: 0, objects: 0, buckets: 0 };
+  const end = Buffer.alloc(2200, 0xff);
+  for (let start: Buffer = Buffer.alloc(0); ; ) {
+    const page = await store.range({ start, end, limit: 1000 });
+    for (const { key } of page) {
+      counts.rows += 1;
+      if (key[0] === OBJECT_KIND) counts.objects += 1;
+      if (key[0] === BUCKET_KIND && key[1] !== 0) counts.buckets += 1;
+    }
+    const last = page.at(-1);
+    if (last === undefined || page.length < 1000) return counts;
+    start = Buffer.concat([last.key, Buffer.from([0])]);
+  }
+}
