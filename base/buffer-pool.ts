@@ -12,7 +12,7 @@
 
 /** Longest and shortest buffers that are kept. Others come and go as usual. */
 const SLAB_BYTES_MAX = 4 * 1024 * 1024;
-const SLAB_BYTES_MIN = 32 * 1024;
+const SLAB_BYTES_MIN = 4 * 1024;
 /** Between a power of two and the next lie this many sizes: at most a fifth of a buffer is idle. */
 const SIZES_PER_DOUBLING = 4;
 

@@ -8,6 +8,7 @@
  *   1  u8    flags: 1 = content apart   28  u32  zero
  *   2  22 B  encoded block key          32  u64  checksum over key and content (`checksumOf`)
  */
+import { payloadBuffers } from '../base/buffer-pool.ts';
 import { blockChecksum, hashBytes } from '../base/checksum.ts';
 import { Failure } from '../base/failure.ts';
 import { BLOCK_BYTES_MAX, BLOCK_KEY_BYTES, decodeBlockKey } from './protocol.ts';
@@ -38,10 +39,13 @@ export function isInline(length: number): boolean {
   return length <= INLINE_BYTES_MAX;
 }
 
-/** The record of a block: its header and, when it is short, a copy of its content. */
+/**
+ * The record of a block: its header and, when it is short, a copy of its content. In a buffer of the
+ * pool: whoever writes it may recycle it.
+ */
 export function encodeRecord(key: Uint8Array, content: Uint8Array, checksum: bigint): Buffer {
   const inline = isInline(content.length);
-  const record = Buffer.allocUnsafe(BLOCK_HEADER_BYTES + (inline ? content.length : 0));
+  const record = payloadBuffers.take(BLOCK_HEADER_BYTES + (inline ? content.length : 0));
   record[0] = BLOCK_FORMAT;
   record[1] = inline ? 0 : CONTENT_APART;
   record.set(key, 2);

@@ -358,13 +358,15 @@ class EnvironmentBlockStore implements BlockStore {
     this.#space.take(length);
     const { blocks, contents } = this.#environment;
     const name = nameOf(key);
-    let durable = this.#commits.watch(blocks.put(key, encodeRecord(key, bytes, checksum)));
+    const record = encodeRecord(key, bytes, checksum);
+    let durable = this.#commits.watch(blocks.put(key, record));
     if (!isInline(length)) durable = this.#commits.watch(contents.put(key, storable(bytes)));
     else if (replaces) durable = this.#commits.watch(contents.remove(key));
     const entry: Pending = { checksum, durable };
     this.#pending.set(name, entry);
     try {
       await durable;
+      payloadBuffers.recycle(record);
       this.#warm.touch(key, length);
     } finally {
       this.#space.settled(length);

@@ -69,7 +69,7 @@ export class Outbox {
     }
     if (!this.#scheduled) {
       this.#scheduled = true;
-      process.nextTick(this.#flush);
+      setImmediate(this.#flush);
     }
   }
 

@@ -29,6 +29,8 @@ export class Exchange {
   #finished: (() => void) | undefined;
   #wakeWriter: (() => void) | undefined;
   #sentBytes = 0;
+  /** A body that was sent in one piece. */
+  #whole: Uint8Array | undefined;
   #closed = false;
 
   constructor(request: HttpRequest, response: ServerResponse, options: ExchangeOptions) {
@@ -58,6 +60,7 @@ export class Exchange {
   close(): void {
     this.#closed = true;
     if (!this.response.writableFinished) this.request.abort();
+    else if (this.#whole !== undefined) payloadBuffers.recycle(this.#whole);
     this.#wake();
     const finished = this.#finished;
     this.#finished = undefined;
@@ -118,7 +121,8 @@ export class Exchange {
     } else if (bytes === undefined) {
       response.end();
     } else {
-      response.end(bytes, () => payloadBuffers.recycle(bytes));
+      this.#whole = bytes;
+      response.end(bytes);
     }
   }
 
