@@ -9,25 +9,24 @@ import type { MetaAdmin } from './admin-protocol.ts';
 import { createAdminService } from './admin-service.ts';
 import { type Catalogue, createCatalogue } from './catalogue/catalogue.ts';
 import { type Cluster, type ClusterSettings, openCluster } from './cluster/cluster.ts';
+import { createMembership } from './cluster/membership.ts';
 import type { KeyValueStore } from './engine/kv.ts';
 import { createJobs } from './jobs/create-jobs.ts';
 import { GarbageJob, type ReadableEntry } from './jobs/garbage.ts';
 import { GarbageControl } from './jobs/garbage-control.ts';
 import { JobRows } from './jobs/job.ts';
 import { startLoop } from './jobs/loop.ts';
+import { RebalanceJob } from './jobs/rebalance.ts';
 import { NodeDirectory } from './jobs/node-directory.ts';
 import type { Meta, NodeView } from './protocol.ts';
-import {
-  behindJournal,
-  createJournaling,
-  type JournalParts,
-} from './journal/create-journaling.ts';
 import { createMetaService } from './service.ts';
 
 /** How often silent nodes and leases are looked for. */
 const SWEEP_MS = 500;
 /** Pause of the garbage job while there is much to do. */
 const GARBAGE_BUSY_MS = 20;
+const REBALANCE_PAUSE_MS = 500;
+const REBALANCE_BUSY_MS = 10;
 
 export interface AssembleOptions {
   store: KeyValueStore;
@@ -38,8 +37,6 @@ export interface AssembleOptions {
   cluster: Partial<ClusterSettings>;
   /** Pause between two rounds of the garbage job when there is little to do. */
   garbagePauseMs: number;
-  /** The metadata journal; absent: nothing is journaled. */
-  journaling?: JournalParts | undefined;
 }
 
 export interface AssembledMeta {
@@ -64,9 +61,7 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
     log,
     settings: options.cluster,
   });
-  const { journaling: parts } = options;
-  const readStore = parts === undefined ? store : behindJournal(store, parts.journal, effects);
-  const catalogue = createCatalogue({ store: readStore, effects });
+  const catalogue = createCatalogue({ store, effects });
   const directory = new NodeDirectory(() => cluster.view(), options.connectNode);
   const garbage = new GarbageJob({
     queue: catalogue.garbage,
@@ -81,16 +76,6 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
   });
   const meta = createMetaService({ catalogue, cluster });
   const rows = new JobRows(store, effects.random);
-  const journaling =
-    parts &&
-    (await createJournaling({
-      ...parts,
-      cluster,
-      node: (id) => directory.node(id),
-      jobRows: rows,
-      effects,
-      log,
-    }));
   const collecting = new GarbageControl({ job: garbage, rows, clock: effects.clock });
   const jobs = await createJobs({
     store,
@@ -101,12 +86,23 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
     effects,
     log,
   });
+  const rebalance = new RebalanceJob({
+    cluster,
+    blobs: catalogue.blobs,
+    repairs: catalogue.repairs,
+    node: (id) => directory.node(id),
+    rows,
+    clock: effects.clock,
+    log,
+  });
+  await rebalance.restore();
+  const membership = createMembership({ cluster, stats: (id) => directory.stats(id) });
   const admin = createAdminService({
     meta,
     view: () => cluster.view(),
     usage: () => catalogue.totalUsage(),
-    jobs: [...jobs.list, collecting, ...(journaling ? [journaling.job] : [])],
-    journal: journaling?.admin,
+    membership,
+    jobs: [...jobs.list, rebalance, collecting],
     histogram: () => jobs.histogram(),
   });
   const loops: { stop(): Promise<void> }[] = [];
@@ -124,13 +120,17 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
         busyMs: GARBAGE_BUSY_MS,
         round: () => collecting.round(),
       };
-      journaling?.start();
-      const snapshot = journaling ? [journaling.loop] : [];
-      for (const loop of [sweep, collect, ...jobs.loops, ...snapshot])
+      const move = {
+        name: 'rebalance',
+        pauseMs: REBALANCE_PAUSE_MS,
+        busyMs: REBALANCE_BUSY_MS,
+        round: () => rebalance.round(),
+      };
+      for (const loop of [sweep, collect, move, ...jobs.loops])
         loops.push(startLoop({ ...loop, effects, log }));
     },
     async stop() {
-      await journaling?.stop();
+      rebalance.end();
       await Promise.all(loops.map((loop) => loop.stop()));
       await directory.close();
     },

@@ -9,8 +9,8 @@
  * the garbage job has been there; nobody would come again. So after the copy is durable, the row is
  * looked at once more:
  *  - It stands: whatever deletes it commits later, so the garbage job comes after the copy.
- *  - It is gone and the blob is not settled: the garbage job has not begun with it (2), and again
- *    comes after the copy. The copy stays, for a repeated commit might still bring the row back.
+ *  - It is not there and the blob is not settled: the garbage job has not begun with it (2), and again
+ *    comes after the copy. The copy stays, for a commit may still bring the row into being.
  *  - It is gone and the blob is settled: it never comes back, and what was written is deleted here.
  *    That takes nothing from a running read that it had before.
  * If this process ends in between, or a node takes the copy after it was given up, the orphan job
@@ -121,9 +121,12 @@ export async function copyBlock(job: CopyJob, checks: CopyChecks): Promise<CopyO
     return done('no-target', error);
   }
   // Whether it stays is decided before it is verified: a copy that cannot be verified may be there.
+  // Settled first, the row second: the other way round a commit could happen between the two looks,
+  // and a block that it refers to would be deleted.
+  const settled = checks.isSettled(key.blob);
   if (!(await checks.stands(key.blob))) {
     try {
-      if (checks.isSettled(key.blob)) await node.delete([key], options);
+      if (settled) await node.delete([key], options);
     } catch (error) {
       return done('no-target', error);
     }

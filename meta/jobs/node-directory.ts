@@ -1,6 +1,8 @@
 /** Connections to the storage nodes, for the background jobs: one per node that is up. */
-import type { StorageNode } from '../../storage-node/protocol.ts';
+import type { NodeStats, StorageNode } from '../../storage-node/protocol.ts';
 import type { ClusterView, NodeView } from '../protocol.ts';
+
+const STATS_TIMEOUT_MS = 2000;
 
 type Connection = StorageNode & { close?: () => Promise<void> };
 
@@ -26,6 +28,15 @@ export class NodeDirectory {
       const node = this.#connect(view);
       this.#open.set(id, { address: view.address, node });
       return node;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** What the node says about its store; undefined when it does not answer soon. */
+  async stats(id: string): Promise<NodeStats | undefined> {
+    try {
+      return await this.node(id)?.stats({ timeoutMs: STATS_TIMEOUT_MS });
     } catch {
       return undefined;
     }
