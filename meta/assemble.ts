@@ -19,6 +19,7 @@ import { startLoop } from './jobs/loop.ts';
 import { RebalanceJob } from './jobs/rebalance.ts';
 import { NodeDirectory } from './jobs/node-directory.ts';
 import type { Meta, NodeView } from './protocol.ts';
+import { behindJournal, createJournaling, type JournalParts } from './journal/create-journaling.ts';
 import { createMetaService } from './service.ts';
 
 /** How often silent nodes and leases are looked for. */
@@ -37,6 +38,8 @@ export interface AssembleOptions {
   cluster: Partial<ClusterSettings>;
   /** Pause between two rounds of the garbage job when there is little to do. */
   garbagePauseMs: number;
+  /** The metadata journal; absent: nothing is journaled. */
+  journaling?: JournalParts | undefined;
 }
 
 export interface AssembledMeta {
@@ -61,7 +64,9 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
     log,
     settings: options.cluster,
   });
-  const catalogue = createCatalogue({ store, effects });
+  const { journaling: parts } = options;
+  const readStore = parts === undefined ? store : behindJournal(store, parts.journal, effects);
+  const catalogue = createCatalogue({ store: readStore, effects });
   const directory = new NodeDirectory(() => cluster.view(), options.connectNode);
   const garbage = new GarbageJob({
     queue: catalogue.garbage,
@@ -76,6 +81,16 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
   });
   const meta = createMetaService({ catalogue, cluster });
   const rows = new JobRows(store, effects.random);
+  const journaling =
+    parts &&
+    (await createJournaling({
+      ...parts,
+      cluster,
+      node: (id) => directory.node(id),
+      jobRows: rows,
+      effects,
+      log,
+    }));
   const collecting = new GarbageControl({ job: garbage, rows, clock: effects.clock });
   const jobs = await createJobs({
     store,
@@ -102,7 +117,8 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
     view: () => cluster.view(),
     usage: () => catalogue.totalUsage(),
     membership,
-    jobs: [...jobs.list, rebalance, collecting],
+    jobs: [...jobs.list, rebalance, collecting, ...(journaling ? [journaling.job] : [])],
+    journal: journaling?.admin,
     histogram: () => jobs.histogram(),
   });
   const loops: { stop(): Promise<void> }[] = [];
@@ -126,11 +142,14 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
         busyMs: REBALANCE_BUSY_MS,
         round: () => rebalance.round(),
       };
-      for (const loop of [sweep, collect, move, ...jobs.loops])
+      journaling?.start();
+      const snapshot = journaling ? [journaling.loop] : [];
+      for (const loop of [sweep, collect, move, ...jobs.loops, ...snapshot])
         loops.push(startLoop({ ...loop, effects, log }));
     },
     async stop() {
       rebalance.end();
+      await journaling?.stop();
       await Promise.all(loops.map((loop) => loop.stop()));
       await directory.close();
     },
