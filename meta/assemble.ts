@@ -96,6 +96,7 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
     store,
     catalogue,
     leases: cluster.leases,
+    reclamation: cluster.reclamation,
     view: () => cluster.view(),
     node: (id) => directory.node(id),
     effects,

@@ -7,19 +7,29 @@ import type { Catalogue } from '../catalogue/catalogue.ts';
 import type { Leases } from '../cluster/leases.ts';
 import type { KeyValueStore } from '../engine/kv.ts';
 import type { ClusterView } from '../protocol.ts';
+import type { Reclamation } from '../cluster/reclamation.ts';
 import { type Job, JobRows } from './job.ts';
+import { OrphanJob, type OrphanLimits } from './orphans.ts';
 import { RepairJob, type RepairLimits } from './repair.ts';
+import { ScrubJob, type ScrubLimits } from './scrub.ts';
+
+export interface JobLimits {
+  repair?: Partial<RepairLimits> | undefined;
+  scrub?: Partial<ScrubLimits> | undefined;
+  orphans?: Partial<OrphanLimits> | undefined;
+}
 
 export interface JobParts {
   store: KeyValueStore;
   catalogue: Catalogue;
   leases: Leases;
+  reclamation: Pick<Reclamation<unknown>, 'begin'>;
   view: () => ClusterView;
   /** The node, when it is up. */
   node: (id: string) => StorageNode | undefined;
   effects: Effects;
   log: Log;
-  limits?: { repair?: Partial<RepairLimits> | undefined } | undefined;
+  limits?: JobLimits | undefined;
 }
 
 /** What `startLoop` wants to know of a job. */
@@ -32,6 +42,8 @@ export interface JobLoop {
 
 export interface HealingJobs {
   readonly repair: RepairJob;
+  readonly scrub: ScrubJob;
+  readonly orphans: OrphanJob;
   /** For the operators' list. */
   readonly list: readonly Job[];
   readonly loops: readonly JobLoop[];
@@ -40,15 +52,33 @@ export interface HealingJobs {
 
 /** Reads what operators have said and how far the jobs had come. Throws what the store throws. */
 export async function createJobs(parts: JobParts): Promise<HealingJobs> {
-  const { catalogue, leases, view, node, effects, log } = parts;
+  const { catalogue, effects, log, limits } = parts;
   const rows = new JobRows(parts.store, effects.random);
-  const common = { ...catalogue, leases, view, node, rows, clock: effects.clock, log };
-  const repair = new RepairJob({ ...common, limits: parts.limits?.repair });
-  await repair.restore();
+  const common = {
+    repairs: catalogue.repairs,
+    blobs: catalogue.blobs,
+    leases: parts.leases,
+    reclamation: parts.reclamation,
+    view: parts.view,
+    node: parts.node,
+    rows,
+    clock: effects.clock,
+    log,
+  };
+  const repair = new RepairJob({ ...common, limits: limits?.repair });
+  const scrub = new ScrubJob({ ...common, limits: limits?.scrub });
+  const orphans = new OrphanJob({ ...common, limits: limits?.orphans });
+  for (const job of [repair, scrub, orphans]) await job.restore();
   return {
     repair,
-    list: [repair],
-    loops: [{ name: 'repair', pauseMs: 500, busyMs: 5, round: () => repair.round() }],
-    histogram: async () => repair.histogram(0),
+    scrub,
+    orphans,
+    list: [repair, scrub, orphans],
+    loops: [
+      { name: 'repair', pauseMs: 500, busyMs: 5, round: () => repair.round() },
+      { name: 'scrub', pauseMs: 200, busyMs: 5, round: () => scrub.round() },
+      { name: 'orphans', pauseMs: 200, busyMs: 5, round: () => orphans.round() },
+    ],
+    histogram: async () => repair.histogram(scrub.blobCount),
   };
 }
