@@ -24,7 +24,7 @@ class Traffic {
   /** Keys with the MD5 of what they hold. */
   readonly live: Map<string, string>;
   requests = 0;
-  #running = true;
+  readonly #stopped = new AbortController();
   readonly #cluster: SmallCluster;
   readonly #work: Promise<unknown>;
 
@@ -36,18 +36,16 @@ class Traffic {
       this.#read(0),
       this.#read(1),
     ]);
-    this.#work.catch(() => {
-      this.#running = false;
-    });
+    this.#work.catch(() => this.#stopped.abort());
   }
 
   async stop(): Promise<void> {
-    this.#running = false;
+    this.#stopped.abort();
     await this.#work;
   }
 
   async #write(name: string, id: number): Promise<void> {
-    for (let round = 0; this.#running; round++) {
+    for (let round = 0; !this.#stopped.signal.aborted; round++) {
       const key = `${name}/${(round * 7) % 60}`;
       const known = this.live.get(key);
       // Nobody else reads it while nobody knows what it should be.
@@ -66,7 +64,7 @@ class Traffic {
   }
 
   async #read(engine: number): Promise<void> {
-    for (let round = 0; this.#running; round++) {
+    for (let round = 0; !this.#stopped.signal.aborted; round++) {
       const keys = [...this.live.keys()];
       const key = keys[(round * 13) % Math.max(1, keys.length)];
       if (key !== undefined) {

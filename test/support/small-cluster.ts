@@ -325,7 +325,7 @@ class World implements SmallCluster {
 
   async stop(): Promise<void> {
     for (const engine of this.engines) await engine.stop();
-    for (const node of [...this.nodes.values()]) await node.stop();
+    for (const node of this.nodes.values()) await node.stop();
     await this.#running.stop();
   }
 }
