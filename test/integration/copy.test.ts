@@ -139,6 +139,34 @@ test('CopyObject moves no data: the nodes hold as many blocks as before', async 
   sameBytes(await content(Bucket, 'a9'), body);
 });
 
+test('UploadPartCopy of whole objects and parts moves no data, when the checksum is known', async () => {
+  const { s3 } = server;
+  const Bucket = await server.bucket();
+  const body = seededBytes('part', 5 * MIB);
+  // CRC64NVME is what an upload keeps whose client names none.
+  await s3.putObject({ Bucket, Key: 'a', Body: body, ChecksumAlgorithm: 'CRC64NVME' });
+  await multipart(Bucket, 'm', [body, seededBytes('two', MIB)]);
+  const before = await blocks();
+  const target = { Bucket, Key: 'joined' };
+  const { UploadId } = await s3.createMultipartUpload(target);
+  const part = { ...target, UploadId };
+  const whole = { ...part, PartNumber: 1, CopySource: `${Bucket}/a` };
+  const one = await s3.uploadPartCopy(whole);
+  const first = { ...part, PartNumber: 2, CopySource: `${Bucket}/m` };
+  const two = await s3.uploadPartCopy({ ...first, CopySourceRange: `bytes=0-${5 * MIB - 1}` });
+  const Parts = [one, two].map(({ CopyPartResult }, at) => ({
+    PartNumber: at + 1,
+    ETag: CopyPartResult?.ETag,
+  }));
+  await s3.completeMultipartUpload({ ...part, MultipartUpload: { Parts } });
+  assert.equal(await blocks(), before);
+  for (const Key of ['a', 'm']) await s3.deleteObject({ Bucket, Key });
+  sameBytes(await content(Bucket, 'joined'), Buffer.concat([body, body]));
+  // The one block that nobody copied goes.
+  await blocksBecome(before - 3);
+  sameBytes(await content(Bucket, 'joined'), Buffer.concat([body, body]));
+});
+
 test('A copy outlives its source, the source its copy, and blocks go with the last of them', async () => {
   const { s3 } = server;
   const Bucket = await server.bucket();

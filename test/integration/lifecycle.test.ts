@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { S3 } from '@aws-sdk/client-s3';
-import { type Cluster, s3Client, startCluster, TEST_KEYS } from '../support/cluster.ts';
+import { type Cluster, startCluster, TEST_KEYS } from '../support/cluster.ts';
 import {
   ROOT_FOLDER,
   type RunningCommand,
@@ -17,7 +17,7 @@ import {
 } from '../support/command.ts';
 import { seededBytes } from '../support/files.ts';
 import { RawConnection, requestHead } from '../support/raw.ts';
-import { bytesOf, digest, etagOf, sameBytes } from '../support/server.ts';
+import { bytesOf, etagOf, sameBytes } from '../support/server.ts';
 import { sha256, signHeaders } from '../support/sign.ts';
 
 const MIB = 1024 * 1024;
