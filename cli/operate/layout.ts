@@ -104,15 +104,25 @@ export async function revertStaged(operator: Operator, screen: Screen): Promise<
   screen.show(layoutJson(state), () => ['What was staged is dropped.']);
 }
 
-/** `ashlar node drain|undrain|remove|replace`: stage, show, ask, apply. */
+/**
+ * `ashlar node drain|undrain|remove|replace`: stage, show, ask, apply. What is not agreed to is not
+ * left behind, unless something else was staged before.
+ */
 export async function changeNode(
   operator: Operator,
   screen: Screen,
   change: LayoutChange,
   yes: boolean,
 ): Promise<void> {
-  const plan = await operator.admin.stageLayout({ changes: [change] }, operator.call);
-  await confirmAndApply(operator, screen, plan, yes);
+  const { admin, call } = operator;
+  const before = await admin.layout(call);
+  const plan = await admin.stageLayout({ changes: [change] }, call);
+  try {
+    await confirmAndApply(operator, screen, plan, yes);
+  } catch (error) {
+    if (before.staged === undefined) await admin.revertLayout(call).catch(() => {});
+    throw error;
+  }
 }
 
 async function confirmAndApply(
@@ -122,16 +132,18 @@ async function confirmAndApply(
   yes: boolean,
 ): Promise<void> {
   if (!screen.json) for (const line of planLines(plan, screen.paint)) console.log(line);
-  const question = `This makes layout ${plan.epoch} and moves about ${bytes(plan.movedBytes)}; it is staged, not applied.`;
+  const question = `Nothing has been moved yet. This makes layout ${plan.epoch} and moves about ${bytes(plan.movedBytes)}.`;
   if (!(await confirmed(yes, question, String(plan.epoch)))) {
-    throw new VerbError('Not applied. It is still staged: `ashlar layout revert` drops it.');
+    throw new VerbError('Not applied: nothing has changed.');
   }
   const state = await operator.admin.applyLayout({ epoch: plan.epoch }, operator.call);
-  screen.show(layoutJson(state), () => [
-    '',
-    `Layout ${plan.epoch} is in force.${state.movingGroups > 0 ? ` ${count(state.movingGroups)} groups are being moved: \`ashlar status\` shows how far.` : ''}`,
-  ]);
+  screen.show(layoutJson(state), () => ['', `Layout ${plan.epoch} is in force.${moving(state)}`]);
 }
+
+const moving = ({ movingGroups }: LayoutState): string =>
+  movingGroups === 0
+    ? ''
+    : ` ${count(movingGroups)} groups are being moved: \`ashlar status\` shows how far.`;
 
 /** The assignment is thousands of numbers that nobody reads. */
 function layoutJson({ view, staged, movingGroups }: LayoutState): unknown {

@@ -98,7 +98,7 @@ function replicas(histogram: ReplicaHistogram, paint: Paint): string {
   const part = (text: string, value: number, colour: (text: string) => string): string =>
     value > 0 ? colour(`${text} ${count(value)}`) : `${text} 0`;
   return [
-    `whole ${count(whole)}`,
+    ...(whole > 0 ? [`whole ${count(whole)}`] : []),
     part('one missing', missingOne, paint.warn),
     part('two missing', missingTwo, paint.bad),
     part('lost', lost, paint.bad),
@@ -124,7 +124,7 @@ function layoutLine({ view }: AdminStatus): string {
   if (view.layout === undefined) return 'none yet';
   const { epoch, groups, nodes } = view.layout;
   const older = view.previous.length;
-  const moving = older === 0 ? 'at rest' : `data is being moved from ${older} older layout(s)`;
+  const moving = older === 0 ? 'at rest' : 'data is still being moved to it';
   return `epoch ${epoch}, ${count(groups)} groups on ${nodes.length} nodes, ${moving}`;
 }
 
