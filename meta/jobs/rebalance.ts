@@ -14,7 +14,8 @@
  *
  * A read that looks for a block by an older view, or asked the new nodes just before step 1 and the
  * old ones just after step 2, finds it nowhere. The gateway then asks for the newest view and looks
- * once more (`gateway/object/get.ts`), so no read has to be waited for.
+ * once more (`gateway/object/get.ts`). Only reads of objects that have been deleted meanwhile are
+ * waited for in step 2, because those are not copied.
  */
 import type { Clock } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
@@ -26,9 +27,10 @@ import { changesOf, type GroupChange, membersOf, type Move } from '../cluster/mo
 import { emptyNode, fillNode, type GroupMoveParts, type MoveResult } from './group-move.ts';
 import { type Job, JobControl, type JobRows } from './job.ts';
 import { inParallel, Meter, RateLimit } from './rate.ts';
+import { ReadWait } from './read-wait.ts';
 
 export interface RebalanceOptions {
-  cluster: Pick<Cluster<unknown>, 'changes' | 'leases' | 'nodes'>;
+  cluster: Pick<Cluster<unknown>, 'changes' | 'leases' | 'nodes' | 'reclamation'>;
   blobs: Pick<Blobs, 'get' | 'stands'>;
   repairs: Pick<Repairs, 'report'>;
   /** The node, when it is up. */
@@ -76,6 +78,8 @@ export class RebalanceJob implements Job {
   readonly #meter: Meter;
   /** Steps that were stuck, by name, until when. */
   readonly #later = new Map<string, number>();
+  /** Moves that are done and not marked yet. */
+  readonly #filled: Move[] = [];
   /** Nodes that were emptied of a group, by the newest layout. */
   #emptied = new Set<string>();
   #emptiedEpoch = 0;
@@ -84,6 +88,7 @@ export class RebalanceJob implements Job {
   #working = false;
   #finishedMs: number | undefined;
   #problem: string | undefined;
+  readonly #unread: ReadWait;
   readonly #counts = { copied: 0, copiedBytes: 0, released: 0 };
 
   constructor(options: RebalanceOptions) {
@@ -92,6 +97,7 @@ export class RebalanceJob implements Job {
     this.#control = new JobControl(NAME, options.rows);
     this.#limit = new RateLimit(options.clock, this.#limits.bytesPerSecond);
     this.#meter = new Meter(options.clock);
+    this.#unread = new ReadWait(options.cluster);
   }
 
   /** Reads what operators have said before the last restart. */
@@ -150,6 +156,7 @@ export class RebalanceJob implements Job {
     if (newest === undefined) return false;
     if (newest.epoch !== this.#emptiedEpoch) {
       this.#emptied.clear();
+      this.#unread.forget();
       this.#emptiedEpoch = newest.epoch;
       this.#later.clear();
     }
@@ -157,7 +164,13 @@ export class RebalanceJob implements Job {
     this.#working = work.left > 0;
     const steps = work.steps.filter((step) => !this.#isLater(step));
     const batch = steps.slice(0, this.#limits.stepsPerRound);
-    await inParallel(batch, this.#limits.groupsAtOnce, (step) => this.#take(step));
+    try {
+      await inParallel(batch, this.#limits.groupsAtOnce, (step) => this.#take(step));
+    } finally {
+      // One commit for all: what a crash makes forget is looked at again.
+      const filled = this.#filled.splice(0);
+      if (filled.length > 0) await changes.markMoved(filled);
+    }
     if (work.left === 0) await this.#finish(newest.epoch);
     return steps.length > batch.length || (batch.length > 0 && batch.length === steps.length);
   }
@@ -242,7 +255,7 @@ export class RebalanceJob implements Job {
 
   async #fill({ change, move }: Step & { kind: 'fill' }): Promise<MoveResult> {
     const result = await fillNode(this.#parts(), change, move.node);
-    if (result.state === 'done') await this.#options.cluster.changes.markMoved([move]);
+    if (result.state === 'done') this.#filled.push(move);
     return result;
   }
 
@@ -290,6 +303,7 @@ export class RebalanceJob implements Job {
       limit: this.#limit,
       callTimeoutMs,
       copiesAtOnce,
+      unread: this.#unread,
       halted: () => this.#halted(),
       copied: (bytes) => {
         this.#counts.copied += 1;
