@@ -12,7 +12,8 @@
  * what exists: a block that is left behind is waste, never data.
  *
  * What is deleted: only blocks that all three nodes of the newest layout, asked one by one, say they
- * have, or that are not wanted. Silence of any of them ends the attempt.
+ * have, or that are not wanted and that no read can see any more. Silence of any of them ends the
+ * attempt.
  */
 import type { Failure } from '../../base/failure.ts';
 import { toFailure } from '../../base/failure.ts';
@@ -30,6 +31,7 @@ import { copyBlock, type Peer } from './copy-block.ts';
 import { GroupWalk, type WalkedBlock } from './group-walk.ts';
 import { orphansAmong } from './orphans.ts';
 import { inParallel, type RateLimit } from './rate.ts';
+import type { ReadWait } from './read-wait.ts';
 
 export interface GroupMoveParts {
   blobs: Pick<Blobs, 'get' | 'stands'>;
@@ -41,6 +43,8 @@ export interface GroupMoveParts {
   callTimeoutMs: number;
   /** Blocks of one group that are copied at once. */
   copiesAtOnce: number;
+  /** Blocks that are not wanted, until the reads that may see them have ended. */
+  unread: ReadWait;
   /** True: no further step is to begin. */
   halted: () => boolean;
   copied: (bytes: number) => void;
@@ -216,7 +220,10 @@ export async function emptyNode(
     if (page.length === 0) return DONE;
     const kept = await ensureOn(parts, page, owners, leaver);
     if (kept.state !== 'done') return kept;
-    const keys = page.map(({ key }) => key);
+    const keys = await removable(parts, page, leaver);
+    if (keys.length === 0) {
+      return stuck('reads that began before their object was deleted are waited for');
+    }
     const failure = await whileStable(() => deleteAll(node, keys, parts.callTimeoutMs));
     if (failure === undefined) return HALTED;
     if (failure !== 'deleted') {
@@ -224,6 +231,21 @@ export async function emptyNode(
     }
     parts.released(keys.length);
   }
+}
+
+/**
+ * The blocks of a page that its owners have, and of the others those that nobody reads any more: a
+ * deleted object has no copies on the new nodes, but a read of it may still go on.
+ */
+async function removable(
+  parts: GroupMoveParts,
+  page: readonly WalkedBlock[],
+  leaver: string,
+): Promise<BlockKey[]> {
+  const wanted = new Set((await wantedOf(parts, page)).map(({ key }) => key));
+  const keys = page.map(({ key }) => key);
+  const unwanted = keys.filter((key) => !wanted.has(key));
+  return [...keys.filter((key) => wanted.has(key)), ...parts.unread.released(leaver, unwanted)];
 }
 
 /** Every wanted block of the page is on every owner; what is missing is copied there first. */
