@@ -4,6 +4,7 @@ import { ConfigError, describeConfig, type Loaded, processEnvironment } from '..
 import { Failure } from '../base/failure.ts';
 import { EXIT } from '../base/lifecycle.ts';
 import { addOperatorCommands } from './operate/commands.ts';
+import { addRescueCommands } from './operate/rescue-commands.ts';
 import { VerbError } from './operate/exit.ts';
 import { addSettings, settingFlags } from './options.ts';
 import { loadSettings, type Settings } from './settings.ts';
@@ -122,6 +123,7 @@ function build(): Command {
     (await import('./profile-command.ts')).saveProfile(load(options).value),
   );
   addOperatorCommands(program, load);
+  addRescueCommands(program, load);
   return program;
 }
 

@@ -23,6 +23,10 @@ import type { Meta, NodeView } from './protocol.ts';
 import { createMetaHandler } from './server.ts';
 import { META_RPC_LIMITS } from './wire.ts';
 
+export { backupSource, createBackup, listBackups, verifyBackup } from './journal/backup.ts';
+export { type Restored, restoreStore } from './journal/restore.ts';
+export { nodesSource, type SourceNode, statesOf } from './journal/source.ts';
+
 export interface MetaSurroundings {
   effects: Effects;
   log: Log;

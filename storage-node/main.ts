@@ -2,8 +2,9 @@
  * A storage node: opens its folder and store, serves them, and makes itself known. The `ashlar`
  * command calls this; so does the embedded mode, without an address to listen on.
  */
-import { statfsSync } from 'node:fs';
+import { existsSync, statfsSync } from 'node:fs';
 import { totalmem } from 'node:os';
+import { join } from 'node:path';
 import type { Effects } from '../base/clock.ts';
 import { Failure } from '../base/failure.ts';
 import { EXIT } from '../base/lifecycle.ts';
@@ -16,7 +17,7 @@ import type { StorageNodeConfig } from './config.ts';
 import { type NodeFolder, openNodeFolder } from './folder.ts';
 import { type Membership, startMembership } from './membership.ts';
 import { type JournalStore, openJournalStore } from './journal-store.ts';
-import type { StorageNode } from './protocol.ts';
+import type { JournalNode, StorageNode } from './protocol.ts';
 import type { Registrar } from './registrar.ts';
 import { createStorageNodeHandler } from './server.ts';
 import { createStorageNode, healthOf } from './service.ts';
@@ -237,6 +238,47 @@ function announce(
     effects,
     log,
   });
+}
+
+/**
+ * The metadata journal in the folder of a node that is not running, for making the metadata anew.
+ * Failures: `unavailable` (the node runs: ask it), `not-found` (no journal there), as for a start.
+ */
+export function openNodeJournal(
+  path: string,
+  effects: Effects,
+): { id: string; journal: JournalNode; close(): Promise<void> } {
+  if (!existsSync(join(path, 'node.json'))) {
+    throw new Failure('not-found', `there is no storage node in ${path}`);
+  }
+  const folder = openNodeFolder({ folder: path, newId: () => '' });
+  try {
+    const { id, clusterId } = folder.identity;
+    const environment = openEnvironment({
+      folder: folder.journal,
+      mapSizeBytes: JOURNAL_MAP_BYTES,
+    });
+    const journal = openJournalStore({
+      environment,
+      clock: effects.clock,
+      identity: () => ({ id, clusterId }),
+      disk: () => spaceOf(folder.journal),
+      watchdogMs: 60_000,
+      die: killSelf,
+    });
+    return {
+      id,
+      journal,
+      async close() {
+        await journal.close();
+        // Whether the node was stopped in order stays as it was.
+        folder.release({ clean: false });
+      },
+    };
+  } catch (error) {
+    folder.release({ clean: false });
+    throw error;
+  }
 }
 
 /**

@@ -1,5 +1,5 @@
 /** A store made anew from snapshots and records, in an empty folder. */
-import type { Clock } from '../../base/clock.ts';
+import type { Effects } from '../../base/clock.ts';
 import { Failure } from '../../base/failure.ts';
 import type { JournalPosition } from '../../storage-node/protocol.ts';
 import {
@@ -19,18 +19,22 @@ import { decodeRows, positionRow } from './rows.ts';
 import { decodeChunk, type Manifest } from './snapshot-format.ts';
 import { choose, chunksOf, endOf, type JournalSource } from './source.ts';
 
-/** Writers that may have been made without a trace in what is left: their ids are not given again. */
-const WRITERS_SKIPPED = 1_000_000;
-
 export interface RestoreOptions {
   /** Of the new store; must not hold one. */
   folder: string;
   mapSizeBytes: number;
-  clock: Clock;
+  effects: Effects;
   /** Leaves out what was committed later, in milliseconds since the epoch. */
   untilMs?: number | undefined;
   /** The highest generation of the journal that is known; the next start must be above it. */
   generation: number;
+  /** Starts of the service that nobody knows of are assumed to be fewer than this. */
+  startsSkipped: number;
+  /**
+   * The records that the nodes have beyond this store are not to be applied to it: it goes back in
+   * time, or is not made from the nodes.
+   */
+  newLine: boolean;
   /** For people. */
   progress?: ((rows: number, total: number) => void) | undefined;
 }
@@ -65,7 +69,7 @@ export async function restoreStore(
       folder: folder.store,
       mapSizeBytes: options.mapSizeBytes,
       watchdogMs: 60_000,
-      clock: options.clock,
+      clock: options.effects.clock,
       die: (reason, cause) => {
         throw new Failure('internal', reason, { cause });
       },
@@ -87,7 +91,9 @@ export async function restoreStore(
       manifest.generation,
       ...chain.map((r) => r.generation),
     );
-    await writeOwnRows(store, end, generation, options.untilMs !== undefined);
+    const boot = Math.floor(generation / OPENINGS_PER_BOOT) + options.startsSkipped;
+    const skipped = options.effects.random.bytes(4).readUInt32BE();
+    await writeOwnRows(store, boot, skipped, options.newLine ? undefined : end);
     folder.belongsTo(manifest.clusterId);
     const counts = await verifyRows(store, manifest.clusterId);
     await store.close();
@@ -125,23 +131,24 @@ async function writeSnapshot(
 
 /**
  * The next start of the service is above every start that the nodes have seen, and goes on with the
- * journal where this store ends. A store of an earlier time begins a new line instead: the records
- * that the nodes have beyond it are not to be applied.
+ * journal at `end`, or begins a new line. Ids of writers that may have been given without a trace in
+ * what is left must not be given again, nor those of another store that was made from the same: a
+ * random number of them is skipped.
  */
 async function writeOwnRows(
   store: LmdbStore,
-  end: JournalPosition,
-  generation: number,
-  newLine: boolean,
+  lowestBoot: number,
+  writersSkipped: number,
+  end: JournalPosition | undefined,
 ): Promise<void> {
   const [boot, writer] = await store.get([BOOT_KEY, NEXT_WRITER_KEY]);
-  const starts = Math.max(decodeCount(boot ?? null), Math.floor(generation / OPENINGS_PER_BOOT));
-  const next = decodeCount(writer ?? null) + WRITERS_SKIPPED;
+  const starts = Math.max(decodeCount(boot ?? null), lowestBoot);
+  const next = decodeCount(writer ?? null) + writersSkipped;
   const rows: Write[] = [
     { key: BOOT_KEY, stored: storedRow(boot ?? null, encodeCount(starts)) },
     { key: NEXT_WRITER_KEY, stored: storedRow(writer ?? null, encodeCount(next)) },
   ];
-  if (!newLine) rows.push(positionRow(end));
+  if (end !== undefined) rows.push(positionRow(end));
   await store.applyRaw(rows);
 }
 
