@@ -121,6 +121,7 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
     jobs: [...jobs.list, rebalance, collecting, ...(journaling ? [journaling.job] : [])],
     journal: journaling?.admin,
     histogram: () => jobs.histogram(),
+    inspect: jobs.inspect,
   });
   const loops: { stop(): Promise<void> }[] = [];
   return {
@@ -150,6 +151,7 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
     },
     async stop() {
       rebalance.end();
+      await jobs.stop();
       await journaling?.stop();
       await Promise.all(loops.map((loop) => loop.stop()));
       await directory.close();

@@ -298,6 +298,27 @@ export function blobKey(blob: BlobId): Buffer {
   return out;
 }
 
+/** All rows of one kind, of all buckets, uploads and lists. */
+export function rowsOfKind(kind: 'object' | 'version' | 'part' | 'part list'): Bounds {
+  const bytes = { object: OBJECT, version: VERSION, part: PART, 'part list': PART_LIST };
+  return within(Buffer.from([bytes[kind]]));
+}
+
+/** The list of a part list's row, and its page. */
+export function pageOfKey(row: Buffer): { list: string; page: number } {
+  return { list: row.toString('hex', 1, 17), page: row.readUInt16BE(17) };
+}
+
+/** The upload of a part's row. */
+export function uploadOfPart(row: Buffer): string {
+  return row.toString('hex', 1, 1 + UPLOAD_ID_BYTES);
+}
+
+/** The older versions of all keys of a bucket. */
+export function allVersionBounds(bucket: number): Bounds {
+  return within(writeUnderBucket(VERSION, bucket, '', 0));
+}
+
 export function blobOfKey(row: Buffer): BlobId {
   return row.toString('hex', 1) as BlobId;
 }

@@ -25,7 +25,10 @@ export function countUsage(draft: Draft, scope: Scope, objects: number, bytes: n
 }
 
 /** The sum over all lanes, in one snapshot (there are fewer lanes than rows in a range). */
-export async function usageOf(store: KeyValueStore, bucketId: number): Promise<BucketUsage> {
+export async function usageOf(
+  store: Pick<KeyValueStore, 'range'>,
+  bucketId: number,
+): Promise<BucketUsage> {
   const { start, end } = usageBounds(bucketId);
   const usage: BucketUsage = { objects: 0, bytes: 0 };
   for (const entry of await store.range({ start, end, limit: KV_LIMITS.rangeRows })) {

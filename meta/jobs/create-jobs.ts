@@ -2,12 +2,14 @@
 import type { Effects } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
 import type { StorageNode } from '../../storage-node/protocol.ts';
-import type { ReplicaHistogram } from '../admin-protocol.ts';
+import type { MetaAdmin, ReplicaHistogram } from '../admin-protocol.ts';
 import type { Catalogue } from '../catalogue/catalogue.ts';
 import type { Leases } from '../cluster/leases.ts';
 import type { KeyValueStore } from '../engine/kv.ts';
 import type { ClusterView } from '../protocol.ts';
 import type { Reclamation } from '../cluster/reclamation.ts';
+import { createInspect } from '../inspect.ts';
+import { Fsck } from './fsck.ts';
 import { type Job, JobRows } from './job.ts';
 import { OrphanJob, type OrphanLimits } from './orphans.ts';
 import { RepairJob, type RepairLimits } from './repair.ts';
@@ -48,6 +50,9 @@ export interface HealingJobs {
   readonly list: readonly Job[];
   readonly loops: readonly JobLoop[];
   histogram(): Promise<ReplicaHistogram>;
+  readonly inspect: Pick<MetaAdmin, 'locateObject' | 'startFsck' | 'fsckReport'>;
+  /** To be called before the loops are stopped: ends the check, and waits for no slow round. */
+  stop(): Promise<void>;
 }
 
 /** Reads what operators have said and how far the jobs had come. Throws what the store throws. */
@@ -69,6 +74,15 @@ export async function createJobs(parts: JobParts): Promise<HealingJobs> {
   const scrub = new ScrubJob({ ...common, limits: limits?.scrub });
   const orphans = new OrphanJob({ ...common, limits: limits?.orphans });
   for (const job of [repair, scrub, orphans]) await job.restore();
+  const fsck = new Fsck({
+    ...common,
+    store: parts.store,
+    garbage: catalogue.garbage,
+    blobCount: () => scrub.blobCount,
+    effects,
+  });
+  const { view, node } = parts;
+  const verifiedAt = scrub.verifiedAt.bind(scrub);
   return {
     repair,
     scrub,
@@ -80,5 +94,14 @@ export async function createJobs(parts: JobParts): Promise<HealingJobs> {
       { name: 'orphans', pauseMs: 200, busyMs: 5, round: () => orphans.round() },
     ],
     histogram: async () => repair.histogram(scrub.blobCount),
+    inspect: {
+      ...createInspect({ catalogue, view, node, verifiedAt }),
+      startFsck: async ({ repair: mend }) => fsck.start({ repair: mend }),
+      fsckReport: async () => fsck.report(),
+    },
+    async stop() {
+      repair.end();
+      await fsck.stop();
+    },
   };
 }

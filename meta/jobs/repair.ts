@@ -95,6 +95,7 @@ export class RepairJob implements Job {
   readonly #later = new Map<string, Later>();
   #depth = 0;
   #rest: { at: number; depth: number; nodes: string; idle: boolean } | undefined;
+  readonly #ending = new AbortController();
   #working = false;
   /** An operator wants a walk now. */
   #kicked = false;
@@ -157,6 +158,11 @@ export class RepairJob implements Job {
   async setRate(bytesPerSecond: number): Promise<void> {
     await this.#control.change({ rate: bytesPerSecond });
     this.#limit.set(bytesPerSecond);
+  }
+
+  /** Before the loop is stopped: a round that waits for its turn gives up. */
+  end(): void {
+    this.#ending.abort();
   }
 
   /** Blobs by what they miss, as of the last walk along the whole queue. `blobs`: how many there are. */
@@ -367,7 +373,7 @@ export class RepairJob implements Job {
     const states: ('good' | 'missing' | 'corrupt' | 'unreachable')[] = [];
     for (const key of keys) {
       const length = blockLength(row, key.index);
-      await this.#limit.take(length);
+      await this.#limit.take(length, this.#ending.signal);
       if (this.#control.paused) return [...states, 'unreachable'];
       const { state } = await askReplica(target, key, length, timeoutMs);
       if (state === 'good') this.#counts.sound += 1;
@@ -385,7 +391,7 @@ export class RepairJob implements Job {
     { key, found }: { key: BlockKey; found: 'missing' | 'corrupt' },
   ): Promise<CopyOutcome> {
     const length = blockLength(row, key.index);
-    await this.#limit.take(length);
+    await this.#limit.take(length, this.#ending.signal);
     if (this.#control.paused) return { outcome: 'no-target', bad: [], problem: undefined };
     const holders = holdersOf(placement, key.group);
     // Sources share the work: consecutive blocks begin with different ones.
