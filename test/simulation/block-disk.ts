@@ -66,6 +66,14 @@ export class BlockDisk {
     this.#rows.watcher = watcher;
   }
 
+  /** Everything on it is gone, and nobody has removed it. */
+  lose(): void {
+    const { watcher } = this.#rows;
+    this.#rows.watcher = undefined;
+    this.#rows.clear();
+    this.#rows.watcher = watcher;
+  }
+
   get space(): { capacityBytes: number; freeBytes: number } {
     return {
       capacityBytes: CAPACITY_BYTES,

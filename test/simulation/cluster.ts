@@ -8,6 +8,7 @@ import {
   createObjectEngine,
   type RunningObjectEngine,
 } from '../../gateway/object/create-engine.ts';
+import type { JobName } from '../../meta/admin-protocol.ts';
 import { type AssembledMeta, assembleMeta } from '../../meta/assemble.ts';
 import { createMetaClient } from '../../meta/client.ts';
 import type { Meta, NodeView } from '../../meta/protocol.ts';
@@ -35,7 +36,10 @@ const GROUPS = 16;
 
 export interface ClusterOptions {
   seed: number;
+  /** Nodes of the first layout. */
   nodes: number;
+  /** Nodes that may be added later. */
+  spares: number;
   gateways: number;
   bugs?: Bugs | undefined;
   /** A line per event and per log line. */
@@ -46,6 +50,10 @@ export interface NodeMachine {
   process: SimProcess;
   disk: BlockDisk;
   identity: { id: string; clusterId: string | undefined; generation: number };
+  /** In the rack: started by whoever starts everything. */
+  present: boolean;
+  /** Its disk was lost and is blank now. */
+  blank: boolean;
 }
 
 /** One life of a gateway. */
@@ -96,6 +104,8 @@ export class SimCluster {
   restartMs: [number, number] = [50, 500];
   readonly #context: ProcessContext;
   readonly #leaseTtlMs: number;
+  readonly #nodeOutMs: number;
+  readonly #expectedNodes: number;
   readonly #trace: ((line: string) => void) | undefined;
 
   constructor(options: ClusterOptions) {
@@ -104,6 +114,7 @@ export class SimCluster {
     this.#trace = options.trace;
     const stream = (name: string) => new SeededRandom(seed, name);
     this.random = stream('cluster');
+    this.#nodeOutMs = this.random.chance(0.5) ? 600_000 : this.random.skewed(6000, 30_000);
     this.#leaseTtlMs = Math.floor(this.random.skewed(2000, 8000));
     this.network = new Network(this.scheduler, stream('network'));
     this.#context = { scheduler: this.scheduler, seed, logOf: (process) => this.#logOf(process) };
@@ -113,12 +124,14 @@ export class SimCluster {
     this.meta = new SimProcess('meta', this.#context);
     this.metaDisk = new MetaDisk(stream('meta disk'));
     this.metaDisk.forgetful = this.bugs.metaForgets === true;
-    this.nodes = Array.from({ length: options.nodes }, (_, index) => {
+    this.#expectedNodes = options.nodes;
+    this.nodes = Array.from({ length: options.nodes + options.spares }, (_, index) => {
       const id = `n${index + 1}`;
       const disk = new BlockDisk(id, stream(`disk ${id}`));
       disk.forgetful = this.bugs.nodeForgets === true;
       const identity = { id, clusterId: undefined, generation: 0 };
-      return { process: new SimProcess(id, this.#context), disk, identity };
+      const process = new SimProcess(id, this.#context);
+      return { process, disk, identity, present: index < options.nodes, blank: false };
     });
     this.gateways = Array.from({ length: options.gateways }, (_, index) => ({
       process: new SimProcess(`g${index + 1}`, this.#context),
@@ -129,13 +142,19 @@ export class SimCluster {
       disks: this.nodes.map((node) => node.disk),
       groups: GROUPS,
       now: () => this.scheduler.now,
+      isGone: (id) => this.isGone(id),
     });
+  }
+
+  /** The node was removed from the cluster. */
+  isGone(id: string): boolean {
+    return this.service?.cluster.nodes.isGone(id) === true;
   }
 
   get processes(): SimProcess[] {
     return [
       this.meta,
-      ...this.nodes.map((node) => node.process),
+      ...this.nodes.filter((node) => node.present).map((node) => node.process),
       ...this.gateways.map((gateway) => gateway.process),
     ];
   }
@@ -150,7 +169,7 @@ export class SimCluster {
 
   /** Harmless when it runs. */
   start(process: SimProcess): void {
-    if (process.life !== undefined) return;
+    if (process.life !== undefined || !this.processes.includes(process)) return;
     this.trace(`--- ${process.name} starts`);
     process.start((life) => {
       if (process === this.meta) return void this.#runMeta(life);
@@ -172,6 +191,25 @@ export class SimCluster {
     this.scheduler.at(wait, `start ${process.name}`, () => this.start(process));
   }
 
+  /** Asks the metadata service to begin a run of a background job. */
+  runJob(name: JobName): void {
+    this.meta.life?.enter(() => {
+      this.service?.admin.controlJob({ name, action: 'run' }).catch((error: unknown) => {
+        this.oracle.violation(`the ${name} job does not run: ${String(error)}`);
+      });
+    });
+  }
+
+  /** The disk of a node that does not run is lost, and replaced by a blank one. */
+  loseDisk({ disk, identity, process }: NodeMachine): void {
+    if (process.life !== undefined) throw new Error(`${process.name} runs`);
+    this.trace(`--- the disk of ${process.name} is lost`);
+    for (const name of disk.memory.blocks.keys()) this.oracle.damaged(disk, name);
+    disk.lose();
+    identity.clusterId = undefined;
+    identity.generation = 0;
+  }
+
   sleep(ms: number): Promise<void> {
     return new Promise((resolve) => {
       this.scheduler.at(ms, 'wait', resolve);
@@ -190,10 +228,11 @@ export class SimCluster {
         log: life.log,
         connectNode: (view) => this.bugs.wrapJobNode(this.#connect(life, view)),
         cluster: {
-          expectedNodes: this.nodes.length,
+          expectedNodes: this.#expectedNodes,
           leaseTtlMs: this.#leaseTtlMs,
           heartbeatMs: 1000,
           nodeDownMs: 3500,
+          nodeOutMs: this.#nodeOutMs,
           groups: GROUPS,
         },
         garbagePauseMs: 500,
@@ -236,7 +275,12 @@ export class SimCluster {
       log: life.log,
     });
     void membership.refused.then((failure) => {
-      this.oracle.violation(`node ${identity.id} was refused: ${failure.message}`);
+      if (!life.alive) return;
+      if (!this.isGone(identity.id)) {
+        this.oracle.violation(`node ${identity.id} was refused: ${failure.message}`);
+      }
+      node.present = false;
+      this.crash(process, failure.message);
     });
   }
 

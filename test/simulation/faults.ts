@@ -6,6 +6,7 @@ import { decodeBlockKey } from '../../storage-node/protocol.ts';
 import type { DiskFaults } from './block-disk.ts';
 import type { NodeMachine, SimCluster } from './cluster.ts';
 import { CALM_NETWORK, type NetworkFaults } from './network.ts';
+import { Operator } from './operator.ts';
 import type { SimProcess } from './process.ts';
 import type { SeededRandom } from './random.ts';
 
@@ -25,6 +26,8 @@ const FAULTS = [
   'rot',
   'misdirect',
   'clock',
+  'layout',
+  'diskLoss',
 ] as const;
 type Fault = (typeof FAULTS)[number];
 
@@ -62,12 +65,14 @@ export class Faults {
   readonly #cluster: SimCluster;
   readonly #plan: FaultPlan;
   readonly #random: SeededRandom;
+  readonly #operator: Operator;
   #running = false;
 
   constructor(cluster: SimCluster, plan: FaultPlan, random: SeededRandom) {
     this.#cluster = cluster;
     this.#plan = plan;
     this.#random = random;
+    this.#operator = new Operator(cluster, random);
   }
 
   begin(): void {
@@ -123,7 +128,7 @@ export class Faults {
   #strike(fault: Fault): void {
     const random = this.#random;
     this.counts[fault] = (this.counts[fault] ?? 0) + 1;
-    const node = random.pick(this.#cluster.nodes);
+    const node = random.pick(this.#cluster.nodes.filter(({ present }) => present));
     const { meta, gateways, processes } = this.#cluster;
     switch (fault) {
       case 'crashNode':
@@ -165,6 +170,10 @@ export class Faults {
       case 'clock':
         random.pick(processes).skewMs += random.between(-86_400_000, 86_400_000);
         return;
+      case 'layout':
+        return this.#operator.changeLayout();
+      case 'diskLoss':
+        return this.#operator.replaceDisk(node);
     }
   }
 

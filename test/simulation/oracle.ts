@@ -55,13 +55,16 @@ export class Oracle {
   readonly #late = new Set<string>();
   readonly #writtenAt = new Map<string, number>();
   readonly #now: () => number;
+  readonly #isGone: (node: string) => boolean;
 
   constructor(options: {
     meta: MetaDisk;
     disks: readonly BlockDisk[];
     groups: number;
     now: () => number;
+    isGone: (node: string) => boolean;
   }) {
+    this.#isGone = options.isGone;
     this.#now = options.now;
     this.#meta = options.meta;
     this.#disks = options.disks;
@@ -106,8 +109,42 @@ export class Oracle {
     }));
   }
 
+  /**
+   * Where the disks differ from what they should hold: a good copy of every block that is referred
+   * to on each of its nodes, and nothing else.
+   */
+  wrongReplicas(ownersOf: (group: number) => string[]): string[] {
+    const wrong: string[] = [];
+    const wanted = new Set<string>();
+    for (const blob of this.live.values()) {
+      for (const key of this.blocksOf(blob)) {
+        const name = encodeBlockKey(key).toString('latin1');
+        const copies = this.copies(key).map((disk) => disk.name);
+        for (const owner of ownersOf(key.group)) {
+          wanted.add(`${owner} ${name}`);
+          if (copies.includes(owner)) continue;
+          wrong.push(`no good copy of block ${key.index} of ${key.blob} on ${owner}`);
+        }
+      }
+    }
+    for (const disk of this.#disks) {
+      if (this.#isGone(disk.name)) continue;
+      for (const name of disk.memory.blocks.keys()) {
+        if (wanted.has(`${disk.name} ${name}`)) continue;
+        const { blob, index } = decodeBlockKey(Buffer.from(name, 'latin1'));
+        wrong.push(`block ${index} of ${blob} on ${disk.name}, where nothing needs it`);
+      }
+    }
+    return wrong;
+  }
+
   isLive(blob: BlobId): boolean {
     return this.#meta.read(blobKey(blob)) !== undefined;
+  }
+
+  /** It is referred to, or its writer may still commit it. */
+  mayMatter(blob: BlobId): boolean {
+    return this.isLive(blob) || (!this.#condemned.has(blob) && this.leaseStands(writerOf(blob)));
   }
 
   leaseStands(writer: number): boolean {
@@ -166,6 +203,8 @@ export class Oracle {
       const name = encodeBlockKey(key).toString('latin1');
       for (const disk of this.#disks) {
         if (!disk.memory.blocks.has(name) || this.#late.has(`${disk.name} ${name}`)) continue;
+        // The folder of a removed node is not looked at any more.
+        if (this.#isGone(disk.name)) continue;
         this.violation(`garbage ${garbage.blob} is done, but ${disk.name} has block ${key.index}`);
       }
     }
@@ -181,10 +220,11 @@ export class Oracle {
     const key = decodeBlockKey(Buffer.from(name, 'latin1'));
     const { blob, index } = key;
     if (this.isLive(blob)) {
-      const left = this.copies(key).filter((other) => other !== disk);
-      if (left.length < COPIES_MIN) {
+      const left = this.copies(key).filter((other) => other !== disk).length;
+      // Rotten copies that nobody has looked at since count as copies, for nobody can know.
+      if (left === 0 || left + this.rotten(key) < COPIES_MIN) {
         this.violation(
-          `${disk.name} removed block ${index} of ${blob}, which is referred to, with ${left.length} copies left`,
+          `${disk.name} removed block ${index} of ${blob}, which is referred to, with ${left} copies left`,
         );
       }
       return;

@@ -50,11 +50,28 @@ export const PLANTED = {
   'garbage is done although a node did not answer': { ...NO_BUGS, wrapJobNode: deletesBlindly },
   'the checksum of a block does not cover its key': { ...NO_BUGS, wrapBlocks: servesAnything },
   'one replica is counted twice': { ...NO_BUGS, wrapGatewayNodes: countsTwice },
+  'a silent node is taken to have what it is asked for': {
+    ...NO_BUGS,
+    wrapJobNode: assumesTheBest,
+  },
+  'data is moved while gateways write by an older layout': {
+    ...NO_BUGS,
+    breakMeta: ({ cluster }) => {
+      cluster.leases.oldestLayout = () => Number.POSITIVE_INFINITY;
+    },
+  },
   'the commit of a fenced writer is accepted': { ...NO_BUGS, wrapStore: forgetsFences },
 } satisfies Record<string, Bugs>;
 
 function deletesBlindly<Node extends StorageNode>(node: Node): Node {
   return { ...node, delete: (keys, options) => node.delete(keys, options).catch(() => {}) };
+}
+
+function assumesTheBest<Node extends StorageNode>(node: Node): Node {
+  return {
+    ...node,
+    has: (keys, options) => node.has(keys, options).catch(() => keys.map(() => true)),
+  };
 }
 
 /** What lies there is served, whatever block it is. */
