@@ -98,6 +98,8 @@ export async function runStart(
 function makePlan(loaded: Loaded<Settings>): Plan {
   const environment = processEnvironment();
   const folder = resolve(loaded.value.data ?? defaultDataFolder(environment));
+  // What lies below is nobody else's business: blocks and metadata are not encrypted at rest.
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
   const { root, disks } = loaded.value;
   if ((root.accessKey === undefined) !== (root.secretKey === undefined)) {
     throw new ConfigError([
@@ -198,38 +200,55 @@ async function startRoles(
   return { ...(await startGateways(plan.settings, role, metaAddress)), metaAddress };
 }
 
-/** Two nodes of a cluster that has its layout are enough to go on; the others are tried again. */
+/** How long a start waits for its last nodes when those that are there are enough to serve. */
+const LATE_NODES_MS = 10_000;
+const LOOK_MS = 500;
+
+/**
+ * Two nodes of a cluster that has its layout are enough to go on: one that refuses to start, checks its
+ * store or waits for `ashlar node replace` must not keep the others from serving.
+ */
 async function startNodes(
   plan: Plan,
   role: StartRole,
   metaAddress: string,
   log: Log,
 ): Promise<void> {
-  const starting = await Promise.allSettled(
-    plan.disks.map(({ id, folder }) =>
-      role({ role: 'node', name: id, keepTrying: true }, (previous) => ({
+  const waiting = new Set(plan.disks.map(({ id }) => id));
+  const starting = Promise.allSettled(
+    plan.disks.map(async ({ id, folder }) => {
+      await role({ role: 'node', name: id, keepTrying: true }, (previous) => ({
         ASHLAR_NODE_ID: id,
         ASHLAR_NODE_DATA: folder,
         ASHLAR_NODE_LISTEN: plan.socket(id) ?? previous?.['address'] ?? '127.0.0.1:0',
         ASHLAR_META_ADDRESS: metaAddress,
-      })),
-    ),
+      }));
+      waiting.delete(id);
+    }),
   );
-  const refused = starting.filter((outcome) => outcome.status === 'rejected');
-  if (refused.length === 0) return;
   const client = connectMeta(metaAddress, plan.settings.cluster.secret ?? '', log);
-  try {
+  const enough = async (): Promise<boolean> => {
     const { view } = await client.meta.status();
-    const placed = view.nodes.filter(
-      (node) => node.state === 'up' && view.layout?.nodes.some(({ id }) => id === node.id),
-    );
-    if (placed.length < 2) throw refused[0]?.reason;
+    const placed = new Set(view.layout?.nodes.map(({ id }) => id));
+    return view.nodes.filter(({ id, state }) => state === 'up' && placed.has(id)).length >= 2;
+  };
+  try {
+    const outcomes = await Promise.race([starting, lateNodes(enough)]);
+    const refused = outcomes?.find((outcome) => outcome.status === 'rejected');
+    if (refused !== undefined && !(await enough())) throw refused.reason;
   } finally {
     await client.close();
   }
-  for (const { reason } of refused) {
-    log.error({ reason: String(reason) }, 'going on without a storage node');
-  }
+  if (waiting.size === 0) return;
+  const reason = 'not ready yet; see its messages above';
+  log.warn({ nodes: [...waiting], reason }, 'going on without some storage nodes');
+}
+
+/** Resolves when it has waited long enough and those that are there are enough. */
+async function lateNodes(enough: () => Promise<boolean>): Promise<undefined> {
+  await effects.clock.sleep(LATE_NODES_MS);
+  while (!(await enough().catch(() => false))) await effects.clock.sleep(LOOK_MS);
+  return undefined;
 }
 
 /**
