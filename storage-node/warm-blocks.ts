@@ -8,11 +8,15 @@
  * in which generation it was touched. A generation ends after half of `bytes`; slots of the present
  * and the last one are warm.
  */
-const SLOTS = 2 ** 20;
+const SLOTS_MAX = 2 ** 20;
+/** Not fewer than the upper bits of a hash leave open. */
+const SLOTS_MIN = 2 ** 10;
+/** Bytes of memory per slot: no blocks are smaller but the last ones of objects. */
+const BYTES_PER_SLOT = 4096;
 const GENERATIONS = 256;
 
 export class WarmBlocks {
-  readonly #slots = new Uint32Array(SLOTS);
+  readonly #slots: Uint32Array;
   readonly #generationBytes: number;
   /** Zero is never used: an untouched slot is cold. */
   #generation = 1;
@@ -21,11 +25,14 @@ export class WarmBlocks {
   /** `bytes`: how much of the store the operating system can be expected to keep in memory. */
   constructor(bytes: number) {
     this.#generationBytes = Math.max(1, bytes / 2);
+    let slots = SLOTS_MIN;
+    while (slots < SLOTS_MAX && slots * BYTES_PER_SLOT < bytes) slots *= 2;
+    this.#slots = new Uint32Array(slots);
   }
 
   isWarm(key: Buffer): boolean {
     const hash = hashOf(key);
-    const slot = this.#slots[hash % SLOTS] ?? 0;
+    const slot = this.#slots[hash % this.#slots.length] ?? 0;
     if (slot >>> 8 !== hash >>> 8) return false;
     const generation = slot % GENERATIONS;
     return generation === this.#generation || generation === previous(this.#generation);
@@ -33,7 +40,7 @@ export class WarmBlocks {
 
   touch(key: Buffer, length: number): void {
     const hash = hashOf(key);
-    this.#slots[hash % SLOTS] = ((hash >>> 8) << 8) | this.#generation;
+    this.#slots[hash % this.#slots.length] = ((hash >>> 8) << 8) | this.#generation;
     this.#touchedBytes += length;
     if (this.#touchedBytes < this.#generationBytes) return;
     this.#touchedBytes = 0;
