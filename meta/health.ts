@@ -32,11 +32,10 @@ export function judge(facts: Facts): Verdict {
   if (bad !== undefined) return { healthy: false, sentence: bad };
   const placed = facts.nodes.filter((node) => node.inLayout);
   const spare = facts.nodes.filter((node) => node.condition === 'spare' && !node.inLayout);
-  const moving = facts.jobs.find((job) => job.name === 'rebalance' && job.state === 'running');
   const sentences = [
     `Healthy: ${placed.length} of ${placed.length} nodes are up and every object has its three replicas.`,
   ];
-  if (moving !== undefined) sentences.push('Data is being moved to the new layout.');
+  if (facts.view.previous.length > 0) sentences.push('Data is being moved to the new layout.');
   if (spare.length > 0) {
     const ids = names(spare);
     const [verb, them] = spare.length === 1 ? ['holds', 'it'] : ['hold', 'them'];

@@ -2,7 +2,6 @@
 import { type Command, Option } from 'commander';
 import { duration, type Loaded } from '../../base/config.ts';
 import { EXIT } from '../../base/lifecycle.ts';
-import type { LayoutChange } from '../../meta/admin-protocol.ts';
 import { addSettings } from '../options.ts';
 import type { Settings } from '../settings.ts';
 import type { Operator } from './connect.ts';
@@ -68,17 +67,21 @@ function addStatus(program: Command, load: Load): void {
     );
 }
 
-/** Beside `ashlar node`, which runs one: `ashlar node list` and so on. */
+/**
+ * Beside `ashlar node`, which runs one: `ashlar node list` and so on. Options that both have, such as
+ * `--meta-address`, are taken by the outer command wherever they stand.
+ */
 function addNodes(node: Command, load: Load): void {
-  verb(node, 'list', 'All storage nodes.').action((options: Options) =>
-    run(load, options, async (operator, screen) =>
+  verb(node, 'list', 'All storage nodes.').action((_: Options, command: Command) =>
+    run(load, command.optsWithGlobals<Options>(), async (operator, screen) =>
       (await import('./status.ts')).listNodes(operator, screen),
     ),
   );
-  verb(node, 'info <NODE>', 'One storage node.').action((id: string, options: Options) =>
-    run(load, options, async (operator, screen) =>
-      (await import('./status.ts')).showNode(operator, screen, id),
-    ),
+  verb(node, 'info <NODE>', 'One storage node.').action(
+    (id: string, _: Options, command: Command) =>
+      run(load, command.optsWithGlobals<Options>(), async (operator, screen) =>
+        (await import('./status.ts')).showNode(operator, screen, id),
+      ),
   );
   const changes = {
     drain: 'Empty a node; it serves until its data is elsewhere.',
@@ -87,18 +90,16 @@ function addNodes(node: Command, load: Load): void {
     replace: "Accept a new, blank disk under the node's name and fill it.",
   } as const;
   for (const kind of ['drain', 'undrain', 'remove', 'replace'] as const) {
-    const command = verb(node, `${kind} <NODE>`, changes[kind]).option(...YES);
+    const change = verb(node, `${kind} <NODE>`, changes[kind]).option(...YES);
     if (kind === 'remove') {
-      command.option('--force', 'Even when it holds the only good copy of something.');
+      change.option('--force', 'Even when it holds the only good copy of something.');
     }
-    command.action((id: string, options: Options) =>
-      run(load, options, async (operator, screen) => {
-        const change: LayoutChange =
-          kind === 'remove'
-            ? { kind, node: id, ...(options['force'] === true ? { force: true } : {}) }
-            : { kind, node: id };
+    change.action((id: string, _: Options, command: Command) =>
+      run(load, command.optsWithGlobals<Options>(), async (operator, screen, options) => {
+        const force = kind === 'remove' && options['force'] === true ? { force: true } : {};
         const { changeNode } = await import('./layout.ts');
-        await changeNode(operator, screen, change, options['yes'] === true);
+        const yes = options['yes'] === true;
+        await changeNode(operator, screen, { kind, node: id, ...force }, yes);
       }),
     );
   }
