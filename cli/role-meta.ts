@@ -19,6 +19,9 @@ export async function runMeta(settings: Settings): Promise<void> {
         journal: settings.meta.journal,
         snapshotEveryMs: settings.meta.snapshotEvery,
         nodeOutMs: settings.meta.nodeOutAfter,
+        scrubPeriodMs: settings.meta.scrubEvery,
+        orphanWalkMs: settings.meta.orphansEvery,
+        repairBytesPerSecond: settings.meta.repairRate,
       },
       {
         effects: systemEffects,

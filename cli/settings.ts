@@ -111,6 +111,17 @@ export const settingsSchema = z.strictObject({
     snapshotEvery: duration()
       .default(3_600_000)
       .describe('Longest time between two snapshots of the metadata while it changes.'),
+    scrubEvery: duration()
+      .default(7 * 86_400_000)
+      .describe('In which every replica of every block is read and verified once.'),
+    orphansEvery: duration()
+      .default(3_600_000)
+      .describe('How often blocks that no object refers to are looked for on the storage nodes.'),
+    repairRate: byteSize()
+      .default(64 * MIB)
+      .describe(
+        'Bytes per second that repair copies, unless an operator sets a rate; 0: no limit.',
+      ),
     nodeOutAfter: duration()
       .default(600_000)
       .describe('Silence after which the replicas of a storage node are made again elsewhere.'),

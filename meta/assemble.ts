@@ -11,7 +11,7 @@ import { type Catalogue, createCatalogue } from './catalogue/catalogue.ts';
 import { type Cluster, type ClusterSettings, openCluster } from './cluster/cluster.ts';
 import { createMembership } from './cluster/membership.ts';
 import type { KeyValueStore } from './engine/kv.ts';
-import { createJobs } from './jobs/create-jobs.ts';
+import { createJobs, type JobLimits } from './jobs/create-jobs.ts';
 import { GarbageJob, type ReadableEntry } from './jobs/garbage.ts';
 import { GarbageControl } from './jobs/garbage-control.ts';
 import { JobRows } from './jobs/job.ts';
@@ -38,6 +38,8 @@ export interface AssembleOptions {
   cluster: Partial<ClusterSettings>;
   /** Pause between two rounds of the garbage job when there is little to do. */
   garbagePauseMs: number;
+  /** Of repair, scrubbing and the search for orphans, where they are not the usual ones. */
+  healing?: JobLimits | undefined;
   /** The metadata journal; absent: nothing is journaled. */
   journaling?: JournalParts | undefined;
 }
@@ -101,6 +103,7 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
     node: (id) => directory.node(id),
     effects,
     log,
+    limits: options.healing,
   });
   const rebalance = new RebalanceJob({
     cluster,

@@ -74,6 +74,24 @@ export const metaConfigSchema = z.strictObject({
     .min(10)
     .default(500)
     .describe('Pause between two rounds of the garbage job when there is little to do.'),
+  scrubPeriodMs: z
+    .number()
+    .int()
+    .min(1000)
+    .default(7 * 86_400_000)
+    .describe('In which every replica is read and verified once, in milliseconds.'),
+  orphanWalkMs: z
+    .number()
+    .int()
+    .min(1000)
+    .default(3_600_000)
+    .describe('How often blocks that no object refers to are looked for, in milliseconds.'),
+  repairBytesPerSecond: z
+    .number()
+    .int()
+    .min(0)
+    .default(64 * MIB)
+    .describe('How fast repair copies blocks unless an operator says otherwise; 0 for no limit.'),
   journal: z
     .enum(['sync', 'async', 'off'])
     .default('sync')

@@ -124,6 +124,11 @@ async function run(
   const { effects, log, secret, connectNode } = surroundings;
   const { expectedNodes, leaseTtlMs, heartbeatMs, nodeDownMs, nodeOutMs } = config;
   const { garbagePauseMs } = config;
+  const healing = {
+    repair: { bytesPerSecond: config.repairBytesPerSecond },
+    scrub: { periodMs: config.scrubPeriodMs },
+    orphans: { walkMs: config.orphanWalkMs },
+  };
   const refused = Promise.withResolvers<Failure>();
   const journaling = await attachJournal(config, surroundings, store, refused.resolve);
   const assembled = await assembleMeta({
@@ -133,6 +138,7 @@ async function run(
     connectNode,
     cluster: { expectedNodes, leaseTtlMs, heartbeatMs, nodeDownMs, nodeOutMs },
     garbagePauseMs,
+    healing,
     journaling,
   });
   const { meta, admin, cluster, garbage } = assembled;

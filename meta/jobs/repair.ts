@@ -69,7 +69,7 @@ const REPAIR_LIMITS: RepairLimits = {
   atOnce: 8,
   blobsPerRound: 256,
   pagesPerRound: 10,
-  bytesPerSecond: 0,
+  bytesPerSecond: 64 * 1024 * 1024,
   callTimeoutMs: 10_000,
   rewalkMs: 10_000,
   lostRetryMs: 60_000,
