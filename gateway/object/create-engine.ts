@@ -2,7 +2,7 @@
 import type { Effects } from '../../base/clock.ts';
 import { Failure } from '../../base/failure.ts';
 import type { Log } from '../../base/log.ts';
-import { type Answer, type Meta, REPLICAS } from '../../meta/protocol.ts';
+import { type Answer, type Meta, REPLICAS, type VersionName } from '../../meta/protocol.ts';
 import { BLOCK_BYTES_MAX, BLOCK_SIZE_BYTES_MIN } from '../../storage-node/protocol.ts';
 import type { ReadCounts } from './block-read.ts';
 import { ByteBudget } from './byte-budget.ts';
@@ -143,16 +143,16 @@ export function createObjectEngine(options: ObjectEngineOptions): RunningObjectE
 async function openObject(
   meta: Meta,
   env: GetEnvironment,
-  query: { bucket: string; key: string },
+  query: VersionName,
   signal: AbortSignal | undefined,
 ): Promise<Answer<OpenedObject>> {
   // The epoch first, the record second: a deletion that the record does not show yet is younger.
   const hold = env.leases.beginRead();
   try {
-    const { bucket, key } = query;
+    const { bucket, key, versionId } = query;
     const bound = { timeoutMs: META_TIMEOUT_MS };
     const options = signal === undefined ? bound : { ...bound, signal };
-    const answer = await meta.getObject({ bucket, key, withParts: true }, options);
+    const answer = await meta.getObject({ bucket, key, versionId, withParts: true }, options);
     if (answer.ok) return { ok: true, value: new ReadableObject(env, answer.value, hold, signal) };
     hold.release();
     return answer;

@@ -9,6 +9,7 @@ import type {
   MissingReplica,
   ObjectRecord,
   PartRef,
+  VersionName,
 } from '../../meta/protocol.ts';
 import type { Bucket } from '../../meta/protocol.ts';
 
@@ -76,7 +77,7 @@ export interface ObjectEngine {
    * to the key meanwhile.
    */
   open(
-    query: { bucket: string; key: string },
+    query: VersionName,
     options?: { signal?: AbortSignal | undefined },
   ): Promise<Answer<OpenedObject>>;
 }

@@ -1,12 +1,15 @@
 /** `x-amz-copy-source`: where CopyObject and UploadPartCopy read. */
+import type { Answer } from '../../meta/protocol.ts';
 import { S3Error } from './errors.ts';
 import { isBucketName, validateKey } from './names.ts';
 import { decodePercent } from './percent.ts';
+import { unwrap } from './refusal.ts';
+import { checkedVersionId } from './version-id.ts';
 
 export interface CopySource {
   bucket: string;
   key: string;
-  /** As given; see `version-id.ts`. */
+  /** Of the current version when absent. */
   versionId?: string | undefined;
 }
 
@@ -36,7 +39,19 @@ export function parseCopySource(header: string): CopySource {
   const key = decoded.slice(slash + 1);
   if (!isBucketName(bucket)) throw invalid(header, 'Invalid copy source bucket name');
   validateKey(key);
+  checkedVersionId(versionId);
   return versionId === undefined ? { bucket, key } : { bucket, key, versionId };
+}
+
+/** The source of a copy. A delete marker that was named is InvalidRequest (AWS: CopyObject). */
+export function unwrapSource<T>(answer: Answer<T>, source: CopySource): T {
+  if (!answer.ok && answer.refusal === 'MethodNotAllowed') {
+    throw new S3Error('InvalidRequest', {
+      message:
+        'The source of a copy request may not specifically refer to a delete marker by version id.',
+    });
+  }
+  return unwrap(answer, source);
 }
 
 function invalid(header: string, message: string): S3Error {

@@ -48,6 +48,11 @@ test('every operation is reached by its request', () => {
     DeleteBucket: told('DELETE', BUCKET),
     GetBucketLocation: told('GET', { ...BUCKET, query: 'location' }),
     GetBucketVersioning: told('GET', { ...BUCKET, query: 'versioning=' }),
+    PutBucketVersioning: told('PUT', { ...BUCKET, query: 'versioning' }),
+    GetBucketTagging: told('GET', { ...BUCKET, query: 'tagging' }),
+    PutBucketTagging: told('PUT', { ...BUCKET, query: 'tagging' }),
+    DeleteBucketTagging: told('DELETE', { ...BUCKET, query: 'tagging' }),
+    ListObjectVersions: told('GET', { ...BUCKET, query: 'versions&prefix=a' }),
     ListObjects: told('GET', { ...BUCKET, query: 'prefix=a&delimiter=/' }),
     ListObjectsV2: told('GET', { ...BUCKET, query: 'list-type=2&prefix=a' }),
     ListMultipartUploads: told('GET', { ...BUCKET, query: 'uploads' }),
@@ -58,6 +63,8 @@ test('every operation is reached by its request', () => {
     HeadObject: told('HEAD', { ...OBJECT, query: 'partNumber=1&versionId=null' }),
     GetObjectAttributes: told('GET', { ...OBJECT, query: 'attributes' }),
     GetObjectTagging: told('GET', { ...OBJECT, query: 'tagging' }),
+    PutObjectTagging: told('PUT', { ...OBJECT, query: 'tagging&versionId=null' }),
+    DeleteObjectTagging: told('DELETE', { ...OBJECT, query: 'tagging' }),
     DeleteObject: told('DELETE', OBJECT),
     CreateMultipartUpload: told('POST', { ...OBJECT, query: 'uploads' }),
     UploadPart: told('PUT', { ...OBJECT, query: 'partNumber=1&uploadId=u' }),
@@ -94,9 +101,8 @@ test('no sub-resource falls through to a plain operation, whatever the method an
 });
 
 test('what S3 has and Ashlar has not is named', () => {
-  assert.equal(told('PUT', { ...BUCKET, query: 'versioning' }), '!PutBucketVersioning');
-  assert.equal(told('GET', { ...BUCKET, query: 'versions' }), '!ListObjectVersions');
-  assert.equal(told('DELETE', { ...OBJECT, query: 'tagging' }), '!DeleteObjectTagging');
+  assert.equal(told('PUT', { ...BUCKET, query: 'website' }), '!PutBucketWebsite');
+  assert.equal(told('PUT', { ...OBJECT, query: 'retention' }), '!PutObjectRetention');
   assert.equal(told('POST', { ...OBJECT, query: 'select&select-type=2' }), '!SelectObjectContent');
   assert.equal(told('PUT', { ...OBJECT, query: 'renameObject' }), '!RenameObject');
   assert.equal(told('GET', { query: 'x-id=ListDirectoryBuckets' }), '!ListDirectoryBuckets');

@@ -125,13 +125,13 @@ const BUCKET_RESOURCES: Readonly<Record<string, Methods>> = {
   requestPayment: { GET: '!GetBucketRequestPayment', PUT: '!PutBucketRequestPayment' },
   session: { GET: '!CreateSession' },
   tagging: {
-    GET: '!GetBucketTagging',
-    PUT: '!PutBucketTagging',
-    DELETE: '!DeleteBucketTagging',
+    GET: 'GetBucketTagging',
+    PUT: 'PutBucketTagging',
+    DELETE: 'DeleteBucketTagging',
   },
   uploads: { GET: 'ListMultipartUploads' },
-  versioning: { GET: 'GetBucketVersioning', PUT: '!PutBucketVersioning' },
-  versions: { GET: '!ListObjectVersions' },
+  versioning: { GET: 'GetBucketVersioning', PUT: 'PutBucketVersioning' },
+  versions: { GET: 'ListObjectVersions' },
   website: {
     GET: '!GetBucketWebsite',
     PUT: '!PutBucketWebsite',
@@ -150,8 +150,8 @@ const OBJECT_RESOURCES: Readonly<Record<string, Methods>> = {
   select: { POST: '!SelectObjectContent' },
   tagging: {
     GET: 'GetObjectTagging',
-    PUT: '!PutObjectTagging',
-    DELETE: '!DeleteObjectTagging',
+    PUT: 'PutObjectTagging',
+    DELETE: 'DeleteObjectTagging',
   },
   torrent: { GET: '!GetObjectTorrent' },
   uploadId: {

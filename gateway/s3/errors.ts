@@ -46,6 +46,10 @@ export const ERRORS = {
     status: 400,
     message: 'The location constraint is not valid for the region of this endpoint.',
   },
+  IllegalVersioningConfigurationException: {
+    status: 400,
+    message: 'The versioning configuration that you specified is not valid.',
+  },
   IncompleteBody: {
     status: 400,
     message: 'You did not provide the number of bytes specified by the length headers.',
@@ -82,6 +86,7 @@ export const ERRORS = {
   },
   InvalidRequest: { status: 400, message: 'Invalid request.' },
   InvalidStorageClass: { status: 400, message: 'The storage class you specified is not valid.' },
+  InvalidTag: { status: 400, message: 'The tag provided was not a valid tag.' },
   InvalidToken: { status: 400, message: 'The provided token is malformed or otherwise not valid.' },
   InvalidURI: { status: 400, message: 'The specified URI could not be parsed.' },
   KeyTooLongError: { status: 400, message: 'Your key is too long.' },
@@ -110,6 +115,7 @@ export const ERRORS = {
   MissingRequestBodyError: { status: 400, message: 'Request body is empty.' },
   NoSuchBucket: { status: 404, message: 'The specified bucket does not exist.' },
   NoSuchKey: { status: 404, message: 'The specified key does not exist.' },
+  NoSuchTagSet: { status: 404, message: 'There is no tag set associated with the bucket.' },
   NoSuchUpload: {
     status: 404,
     message:

@@ -4,7 +4,7 @@ import { parseCopySource } from './copy-source.ts';
 import { S3Error } from './errors.ts';
 import { matchesEtag, quoteEtag, unquoteEtag } from './etag.ts';
 import { isBucketName, validateKey } from './names.ts';
-import { namesCurrentVersion } from './version-id.ts';
+import { checkedVersionId, shownVersionId, writtenVersionId } from './version-id.ts';
 
 function codeOf(run: () => unknown): string {
   try {
@@ -102,18 +102,26 @@ test('a copy source is bucket, key and perhaps a version', () => {
   );
 });
 
-test('null is the current version; another id does not exist, nonsense is refused', () => {
-  assert.equal(namesCurrentVersion(undefined), true);
-  assert.equal(namesCurrentVersion('null'), true);
-  assert.equal(namesCurrentVersion('3sL4kqtJlcpXroDTDmJ'), false);
-  assert.equal(
-    codeOf(() => namesCurrentVersion('')),
-    'InvalidArgument',
-  );
-  assert.equal(
-    codeOf(() => namesCurrentVersion('a b')),
-    'InvalidArgument',
-  );
+test('a version id is taken as it is, nonsense is refused', () => {
+  for (const id of [undefined, 'null', '3sL4kqtJlcpXroDTDmJ']) {
+    assert.equal(checkedVersionId(id), id);
+  }
+  for (const id of ['', 'a b', 'ü', 'a'.repeat(1025)]) {
+    assert.equal(
+      codeOf(() => checkedVersionId(id)),
+      'InvalidArgument',
+    );
+  }
+});
+
+test('a version has an id once its bucket had versioning, and null is not told after a write', () => {
+  const version = 'ab'.repeat(16);
+  assert.equal(shownVersionId({}, { version }), undefined);
+  assert.equal(shownVersionId({ versioning: 'Suspended' }, { version }), 'null');
+  assert.equal(shownVersionId({ versioning: 'Suspended' }, { version, named: true }), version);
+  assert.equal(writtenVersionId({ versionId: version }), version);
+  assert.equal(writtenVersionId({ versionId: 'null' }), undefined);
+  assert.equal(writtenVersionId({}), undefined);
 });
 
 test('entity tags are quoted on the wire and bare inside', () => {

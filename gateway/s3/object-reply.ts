@@ -1,6 +1,6 @@
 /** What GetObject and HeadObject have in common: which bytes are meant, and the reply's headers. */
 import type { ChecksumType, ObjectChecksum } from '../../base/object-checksum.ts';
-import type { ObjectRecord, PartRef } from '../../meta/protocol.ts';
+import type { Bucket, ObjectRecord, PartRef } from '../../meta/protocol.ts';
 import type { ByteRange } from '../object/engine.ts';
 import { S3Error } from './errors.ts';
 import { matchesEtag, quoteEtag } from './etag.ts';
@@ -11,6 +11,7 @@ import type { OperationRequest, QueryParameters } from './operation.ts';
 import { invalidArgument, partNumberParameter } from './parameters.ts';
 import { contentRange, parseRange, type RangeSpec, resolveRange } from './range.ts';
 import type { HeaderMap, RawReply } from './request.ts';
+import { shownVersionId, versionIdParameter } from './version-id.ts';
 
 export interface ReadInput {
   bucket: string;
@@ -55,7 +56,7 @@ export function parseRead({ bucket, key, query, headers }: OperationRequest): Re
   return {
     bucket,
     key,
-    versionId: query.get('versionId'),
+    versionId: versionIdParameter(query),
     headers,
     range,
     part,
@@ -142,13 +143,20 @@ function partCount(object: ObjectRecord): number | undefined {
 }
 
 /** The head of a reply that carries (GET) or announces (HEAD) the selected bytes. */
-export function readReply(input: ReadInput, object: ObjectRecord, selection: Selection): RawReply {
+export function readReply(
+  input: ReadInput,
+  { bucket, object }: { bucket: Bucket; object: ObjectRecord },
+  selection: Selection,
+): RawReply {
   const { range, status } = selection;
   const headers: RawReply['headers'] = metadataHeaders(object.system, object.user);
   headers['Accept-Ranges'] = 'bytes';
   headers['Last-Modified'] = formatHttpDate(object.modifiedMs);
   headers['ETag'] = quoteEtag(object.etag);
   headers['Content-Length'] = range.end - range.start;
+  const versionId = shownVersionId(bucket, object);
+  if (versionId !== undefined) headers['x-amz-version-id'] = versionId;
+  if (object.tags !== undefined) headers['x-amz-tagging-count'] = object.tags.length;
   if (status === 206) headers['Content-Range'] = contentRange(range, object.size);
   if (input.part !== undefined) headers['x-amz-mp-parts-count'] = partCount(object);
   if (input.checksums && selection.checksum !== undefined) {

@@ -135,7 +135,6 @@ test('headers and parameters that cannot be honoured are refused, harmless ones 
     ['x-amz-object-lock-mode', 'GOVERNANCE'],
     ['x-amz-acl', 'public-read'],
     ['x-amz-grant-read', 'id=x'],
-    ['x-amz-tagging', 'a=b'],
     ['x-amz-write-offset-bytes', '5'],
     ['x-amz-object-ownership', 'ObjectWriter'],
     ['content-range', 'bytes 0-1/2'],

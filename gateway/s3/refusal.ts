@@ -1,12 +1,14 @@
 /** Ordinary outcomes of the metadata service as S3 errors. */
 import type { Answer, Refusal } from '../../meta/protocol.ts';
 import { type ErrorCode, type ErrorDetails, S3Error } from './errors.ts';
+import { formatHttpDate } from './http-date.ts';
 
 /** What the request was about: `BucketName`, `Key` and `UploadId` of the error document. */
 export interface RefusalContext {
   bucket?: string | undefined;
   key?: string | undefined;
   uploadId?: string | undefined;
+  versionId?: string | undefined;
 }
 
 /** The value of an answer; a refusal is thrown as the S3 error of its name. */
@@ -23,7 +25,18 @@ export function refusalError(
   return new S3Error(codeOf(refused.refusal), {
     message: refused.message,
     details: { ...contextDetails(refused.refusal, context), ...refused.detail },
+    headers: refused.marker === undefined ? {} : markerHeaders(refused.marker, refused.refusal),
   });
+}
+
+/** A delete marker tells that it is one; by its id it can be deleted and nothing else. */
+function markerHeaders(
+  { versionId, modifiedMs }: { versionId: string; modifiedMs: number },
+  refusal: Refusal,
+): Record<string, string> {
+  const headers = { 'x-amz-delete-marker': 'true', 'x-amz-version-id': versionId };
+  if (refusal !== 'MethodNotAllowed') return headers;
+  return { ...headers, Allow: 'DELETE', 'Last-Modified': formatHttpDate(modifiedMs) };
 }
 
 function codeOf(refusal: Refusal): ErrorCode {
@@ -31,7 +44,10 @@ function codeOf(refusal: Refusal): ErrorCode {
   return refusal === 'SourceChanged' ? 'OperationAborted' : refusal;
 }
 
-function contextDetails(refusal: Refusal, { bucket, key, uploadId }: RefusalContext): ErrorDetails {
+function contextDetails(
+  refusal: Refusal,
+  { bucket, key, uploadId, versionId }: RefusalContext,
+): ErrorDetails {
   switch (refusal) {
     case 'NoSuchBucket':
     case 'BucketNotEmpty':
@@ -43,6 +59,10 @@ function contextDetails(refusal: Refusal, { bucket, key, uploadId }: RefusalCont
       return key === undefined ? {} : { Key: key };
     case 'NoSuchUpload':
       return uploadId === undefined ? {} : { UploadId: uploadId };
+    case 'NoSuchVersion':
+      return key === undefined ? {} : { Key: key, VersionId: versionId ?? '' };
+    case 'MethodNotAllowed':
+      return { ResourceType: 'DeleteMarker' };
     default:
       return {};
   }

@@ -28,9 +28,6 @@ const CANNED_ACLS: ReadonlySet<string> = new Set([
 
 const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ['x-amz-acl', acl],
-  ['x-amz-tagging', (value) => value === ''],
-  // Objects have no tags, so both directives leave the copy without any.
-  ['x-amz-tagging-directive', directive],
   ['x-amz-bucket-object-lock-enabled', (value) => value.toLowerCase() === 'false'],
   ['x-amz-object-ownership', only('BucketOwnerEnforced')],
   ['x-amz-bucket-namespace', only('global')],
@@ -69,14 +66,6 @@ function acl(value: string): boolean {
   if (CANNED_ACLS.has(value)) return DEFAULT_ACLS.includes(value);
   throw new S3Error('InvalidArgument', {
     details: { ArgumentName: 'x-amz-acl', ArgumentValue: value },
-  });
-}
-
-function directive(value: string): boolean {
-  if (value === 'COPY' || value === 'REPLACE') return true;
-  throw new S3Error('InvalidArgument', {
-    message: 'Unknown tagging directive.',
-    details: { ArgumentName: 'x-amz-tagging-directive', ArgumentValue: value },
   });
 }
 

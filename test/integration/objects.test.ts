@@ -96,7 +96,7 @@ test('PutObject refuses archive classes and a redirect to nowhere', async () => 
   );
 });
 
-test('PutObject refuses what would be dropped: ACLs, encryption, locks, tags', async () => {
+test('PutObject refuses what would be dropped: ACLs, encryption, locks', async () => {
   const { s3 } = server;
   const Bucket = await server.bucket();
   const put = { Bucket, Key: 'a', Body: 'x' };
@@ -109,7 +109,6 @@ test('PutObject refuses what would be dropped: ACLs, encryption, locks, tags', a
     { SSECustomerAlgorithm: 'AES256', SSECustomerKey },
     { ObjectLockLegalHoldStatus: 'ON' },
     { ObjectLockMode: 'COMPLIANCE', ObjectLockRetainUntilDate: new Date() },
-    { Tagging: 'a=b' },
   ];
   for (const wish of wishes) {
     const error = await refusedWith('NotImplemented', s3.putObject({ ...put, ...wish }));

@@ -17,6 +17,7 @@ import {
   completeMultipartUploadResult,
 } from '../xml/complete-multipart-upload-result.ts';
 import { urlEncode } from '../xml/elements.ts';
+import { writtenVersionId } from '../version-id.ts';
 import { xmlReply } from '../xml/reply.ts';
 import { parseChecksumType } from './create-multipart-upload.ts';
 
@@ -29,8 +30,13 @@ interface Input extends UploadName {
   host: string | undefined;
 }
 
+interface Output {
+  result: CompleteMultipartUploadResult;
+  versionId: string | undefined;
+}
+
 /** CompleteMultipartUpload: joins the parts that were named, in one step. */
-export const completeMultipartUpload = defineOperation<Input, CompleteMultipartUploadResult>({
+export const completeMultipartUpload = defineOperation<Input, Output>({
   name: 'CompleteMultipartUpload',
   permission: 's3:PutObject',
   body: 'xml',
@@ -56,9 +62,11 @@ export const completeMultipartUpload = defineOperation<Input, CompleteMultipartU
       input,
     );
     const { etag, checksum } = completed;
-    return { location: locationOf(host, bucket, key), bucket, key, etag, checksum };
+    const result = { location: locationOf(host, bucket, key), bucket, key, etag, checksum };
+    return { result, versionId: writtenVersionId(completed) };
   },
-  serialize: (result) => xmlReply(completeMultipartUploadResult(result)),
+  serialize: ({ result, versionId }) =>
+    xmlReply(completeMultipartUploadResult(result), { 'x-amz-version-id': versionId }),
 });
 
 /**

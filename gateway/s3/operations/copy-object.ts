@@ -2,14 +2,16 @@ import { createDigest } from '../../../base/digest.ts';
 import type { ChecksumAlgorithm, ObjectChecksum } from '../../../base/object-checksum.ts';
 import type {
   Answer,
+  Bucket,
   CopyObjectCommand,
   ObjectRecord,
   SystemMetadata,
+  Tag,
   UserMetadata,
   WriteCondition,
 } from '../../../meta/protocol.ts';
 import { COPY_SOURCE_PREFIX, evaluateReadConditions, parseWriteCondition } from '../conditions.ts';
-import { type CopySource, parseCopySource } from '../copy-source.ts';
+import { type CopySource, parseCopySource, unwrapSource } from '../copy-source.ts';
 import { S3Error } from '../errors.ts';
 import { checksumAlgorithm } from '../ingest.ts';
 import { parseStorageClass, parseSystemMetadata, parseUserMetadata } from '../metadata.ts';
@@ -17,7 +19,8 @@ import { type Context, defineOperation } from '../operation.ts';
 import { invalidArgument } from '../parameters.ts';
 import { unwrap } from '../refusal.ts';
 import type { HeaderMap } from '../request.ts';
-import { requireCurrentVersion } from '../version-id.ts';
+import { parseTaggingHeader, replacesTags } from '../tags.ts';
+import { shownVersionId, writtenVersionId } from '../version-id.ts';
 import { type CopyObjectResult, copyObjectResult } from '../xml/copy-object-result.ts';
 import { xmlReply } from '../xml/reply.ts';
 
@@ -31,6 +34,8 @@ interface Input {
   headers: HeaderMap;
   /** With the directive REPLACE; undefined for COPY. */
   replaced: { system: SystemMetadata; user: UserMetadata } | undefined;
+  /** With the directive REPLACE; undefined for COPY. */
+  tags: Tag[] | undefined;
   /** Not copied with the rest: AWS takes both from the request, whatever the directive. */
   storageClass: string | undefined;
   redirect: string | undefined;
@@ -40,12 +45,18 @@ interface Input {
   condition: WriteCondition | undefined;
 }
 
+interface Output {
+  result: CopyObjectResult;
+  versionId: string | undefined;
+  sourceVersionId: string | undefined;
+}
+
 /**
  * CopyObject: the new object refers to the blobs of the old one, in one transaction, at any size.
  * It therefore keeps the source's ETag (also `md5-of-md5s-N`, where AWS makes a fresh MD5) and, if
  * no other algorithm is asked for, its checksum.
  */
-export const copyObject = defineOperation<Input, CopyObjectResult>({
+export const copyObject = defineOperation<Input, Output>({
   name: 'CopyObject',
   permission: 's3:PutObject',
   body: 'none',
@@ -61,6 +72,9 @@ export const copyObject = defineOperation<Input, CopyObjectResult>({
       source: parseCopySource(headers['x-amz-copy-source'] ?? ''),
       headers,
       replaced: replaces ? { system, user: parseUserMetadata(headers) } : undefined,
+      tags: replacesTags(headers['x-amz-tagging-directive'])
+        ? (parseTaggingHeader(headers['x-amz-tagging']) ?? [])
+        : undefined,
       storageClass: parseStorageClass(headers['x-amz-storage-class']),
       redirect: system.websiteRedirectLocation,
       changes:
@@ -73,21 +87,28 @@ export const copyObject = defineOperation<Input, CopyObjectResult>({
     };
   },
   async execute(input, context) {
-    const { source } = input;
-    if (!input.changes && source.bucket === input.bucket && source.key === input.key) {
-      throw new S3Error('InvalidRequest', {
-        message:
-          "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.",
-      });
-    }
+    if (input.source.versionId === undefined) refuseNothing(input);
     for (let attempt = 1; ; attempt++) {
       const answer = await copyOnce(input, context);
       const again = !answer.ok && answer.refusal === 'SourceChanged' && attempt < ATTEMPTS_MAX;
       if (!again) return unwrap(answer, input);
     }
   },
-  serialize: (result) => xmlReply(copyObjectResult(result)),
+  serialize: ({ result, versionId, sourceVersionId }) =>
+    xmlReply(copyObjectResult(result), {
+      'x-amz-version-id': versionId,
+      'x-amz-copy-source-version-id': sourceVersionId,
+    }),
 });
+
+/** A copy onto itself must change something, unless it brings another version back. */
+function refuseNothing({ changes, source, bucket, key }: Input): void {
+  if (changes || source.bucket !== bucket || source.key !== key) return;
+  throw new S3Error('InvalidRequest', {
+    message:
+      "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.",
+  });
+}
 
 function parseDirective(value: string | undefined): boolean {
   if (value === undefined || value === 'COPY') return false;
@@ -116,9 +137,10 @@ function refuseRange(headers: HeaderMap): void {
   );
 }
 
-async function copyOnce(input: Input, context: Context): Promise<Answer<CopyObjectResult>> {
+async function copyOnce(input: Input, context: Context): Promise<Answer<Output>> {
   const { source } = input;
-  const { object, checksum } = await readSource(input, context);
+  const { from, object, checksum } = await readSource(input, context);
+  if (from.versioning === undefined) refuseNothing(input);
   const command: CopyObjectCommand = {
     writer: context.objects.writer(),
     source: { bucket: source.bucket, key: source.key, version: object.version },
@@ -126,35 +148,38 @@ async function copyOnce(input: Input, context: Context): Promise<Answer<CopyObje
     key: input.key,
     owner: context.account.id,
     metadata: metadataOf(input, object),
+    ...(input.tags && { tags: input.tags }),
     checksum,
     condition: input.condition,
   };
   const answer = await context.meta.copyObject(command);
   if (!answer.ok) return answer;
   const { etag, modifiedMs } = answer.value;
-  return { ok: true, value: { etag, modifiedMs, checksum: answer.value.checksum } };
+  const result = { etag, modifiedMs, checksum: answer.value.checksum };
+  const versionId = writtenVersionId(answer.value);
+  return { ok: true, value: { result, versionId, sourceVersionId: shownVersionId(from, object) } };
 }
 
 /** The source, judged by the conditions; its checksum by another algorithm if one is asked for. */
 async function readSource(
   input: Input,
   { meta, objects }: Context,
-): Promise<{ object: ObjectRecord; checksum: ObjectChecksum | undefined }> {
+): Promise<{ from: Bucket; object: ObjectRecord; checksum: ObjectChecksum | undefined }> {
   const { source, algorithm } = input;
-  const { bucket, key } = source;
-  const found = unwrap(await meta.getObject({ bucket, key }), source);
-  requireCurrentVersion(source.versionId, source.key);
+  const { bucket, key, versionId } = source;
+  const found = unwrapSource(await meta.getObject({ bucket, key, versionId }), source);
   evaluateReadConditions(input.headers, found.object, COPY_SOURCE_PREFIX);
   if (algorithm === undefined || found.object.checksum?.algorithm === algorithm) {
-    return { object: found.object, checksum: undefined };
+    return { from: found.bucket, object: found.object, checksum: undefined };
   }
-  const opened = unwrap(await objects.open({ bucket, key }), source);
+  const opened = unwrapSource(await objects.open({ bucket, key, versionId }), source);
   try {
     evaluateReadConditions(input.headers, opened.object, COPY_SOURCE_PREFIX);
     const digest = createDigest(algorithm);
     for await (const chunk of opened.read()) digest.update(chunk);
     const value = digest.digest().toString('base64');
-    return { object: opened.object, checksum: { algorithm, type: 'FULL_OBJECT', value } };
+    const checksum = { algorithm, type: 'FULL_OBJECT' as const, value };
+    return { from: opened.bucket, object: opened.object, checksum };
   } finally {
     opened.close();
   }

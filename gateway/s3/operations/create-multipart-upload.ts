@@ -1,12 +1,13 @@
 import type { ChecksumAlgorithm, ChecksumType } from '../../../base/object-checksum.ts';
 import { CHECKSUM_ALGORITHMS } from '../../../base/object-checksum.ts';
-import type { SystemMetadata, Upload, UserMetadata } from '../../../meta/protocol.ts';
+import type { SystemMetadata, Tag, Upload, UserMetadata } from '../../../meta/protocol.ts';
 import { S3Error } from '../errors.ts';
 import { checksumAlgorithm } from '../ingest.ts';
 import { parseSystemMetadata, parseUserMetadata } from '../metadata.ts';
 import { defineOperation } from '../operation.ts';
 import { unwrap } from '../refusal.ts';
 import type { HeaderMap } from '../request.ts';
+import { parseTaggingHeader } from '../tags.ts';
 import { initiateMultipartUploadResult } from '../xml/initiate-multipart-upload-result.ts';
 import { xmlReply } from '../xml/reply.ts';
 
@@ -15,6 +16,7 @@ interface Input {
   key: string;
   system: SystemMetadata;
   user: UserMetadata;
+  tags: Tag[] | undefined;
   checksum: { algorithm: ChecksumAlgorithm; type: ChecksumType };
   /** The client named the algorithm: only then the answer does, as on AWS. */
   named: boolean;
@@ -37,12 +39,13 @@ export const createMultipartUpload = defineOperation<Input, Output>({
       key,
       system: parseSystemMetadata(headers),
       user: parseUserMetadata(headers),
+      tags: parseTaggingHeader(headers['x-amz-tagging']),
       checksum: parseUploadChecksum(headers) ?? UNNAMED_CHECKSUM,
       named: headers['x-amz-checksum-algorithm'] !== undefined,
     };
   },
-  async execute({ named, ...upload }, { meta, account, signal }) {
-    const command = { ...upload, owner: account.id };
+  async execute({ named, tags, ...upload }, { meta, account, signal }) {
+    const command = { ...upload, ...(tags && { tags }), owner: account.id };
     return { upload: unwrap(await meta.createUpload(command, { signal }), upload), named };
   },
   serialize: ({ upload, named }) =>

@@ -1,8 +1,8 @@
-import type { WriteCondition } from '../../../meta/protocol.ts';
+import type { Deleted, WriteCondition } from '../../../meta/protocol.ts';
 import { parseDeleteCondition } from '../conditions.ts';
 import { defineOperation } from '../operation.ts';
 import { unwrap } from '../refusal.ts';
-import { namesCurrentVersion } from '../version-id.ts';
+import { versionIdParameter } from '../version-id.ts';
 
 interface Input {
   bucket: string;
@@ -11,8 +11,11 @@ interface Input {
   condition: WriteCondition | undefined;
 }
 
-/** DeleteObject: 204 whether there was something or not. */
-export const deleteObject = defineOperation<Input, Input>({
+/**
+ * DeleteObject: 204 whether there was something or not. With versioning it makes a delete marker,
+ * unless a version is named: that one goes.
+ */
+export const deleteObject = defineOperation<Input, Deleted>({
   name: 'DeleteObject',
   permission: 's3:DeleteObject',
   body: 'none',
@@ -20,18 +23,19 @@ export const deleteObject = defineOperation<Input, Input>({
   parse: ({ bucket, key, query, headers }) => ({
     bucket,
     key,
-    versionId: query.get('versionId'),
+    versionId: versionIdParameter(query),
     condition: parseDeleteCondition(headers),
   }),
   async execute(input, { meta }) {
-    const { bucket, key, condition } = input;
-    if (namesCurrentVersion(input.versionId)) {
-      unwrap(await meta.deleteObject({ bucket, key, condition }), input);
-    } else {
-      // A version that does not exist: nothing to delete, which is success.
-      unwrap(await meta.getBucket({ bucket }), input);
-    }
-    return input;
+    const { bucket, key, versionId, condition } = input;
+    const named = versionId === undefined ? {} : { versionId };
+    return unwrap(await meta.deleteObject({ bucket, key, ...named, condition }), input);
   },
-  serialize: ({ versionId }) => ({ status: 204, headers: { 'x-amz-version-id': versionId } }),
+  serialize: ({ versionId, marker }) => ({
+    status: 204,
+    headers: {
+      'x-amz-version-id': versionId,
+      'x-amz-delete-marker': marker === true ? 'true' : undefined,
+    },
+  }),
 });

@@ -56,19 +56,19 @@ test('DeleteObjects reports each key in the order of the request', async () => {
     b: { ok: false, refusal: 'PreconditionFailed', message: 'ETag <differs>' },
   });
   const xml = body(
-    '<Key>a</Key><VersionId>other</VersionId>',
+    '<Key>a</Key><VersionId>no such id</VersionId>',
     '<Key>b</Key><ETag>"ab"</ETag>',
     '<Key>c</Key><VersionId>null</VersionId>',
     `<Key>${'k'.repeat(1025)}</Key>`,
   );
   const reply = await run(deleteObjects, { headers: HEADERS, xml, meta });
   const messages = {
-    version: 'The specified version does not exist.',
+    version: 'Invalid version id specified',
     long: 'Your key is too long.',
   };
   assert.equal(
     resultOf(reply),
-    `<Error><Key>a</Key><VersionId>other</VersionId><Code>NoSuchVersion</Code><Message>${messages.version}</Message></Error>` +
+    `<Error><Key>a</Key><VersionId>no such id</VersionId><Code>InvalidArgument</Code><Message>${messages.version}</Message></Error>` +
       '<Error><Key>b</Key><Code>PreconditionFailed</Code><Message>ETag &lt;differs&gt;</Message></Error>' +
       '<Deleted><Key>c</Key><VersionId>null</VersionId></Deleted>' +
       `<Error><Key>${'k'.repeat(1025)}</Key><Code>KeyTooLongError</Code><Message>${messages.long}</Message></Error>`,

@@ -1,11 +1,11 @@
-import type { Answer, WriteCondition } from '../../../meta/protocol.ts';
+import type { Answer, Deleted, WriteCondition } from '../../../meta/protocol.ts';
 import { S3Error } from '../errors.ts';
 import { parseChecksumHeader } from '../ingest.ts';
 import { validateKey } from '../names.ts';
 import { defineOperation } from '../operation.ts';
 import { refusalError, unwrap } from '../refusal.ts';
 import type { HeaderMap } from '../request.ts';
-import { requireCurrentVersion } from '../version-id.ts';
+import { checkedVersionId } from '../version-id.ts';
 import { type DeleteRequest, type ObjectToDelete, readDelete } from '../xml/delete.ts';
 import { type DeleteOutcome, deleteResult } from '../xml/delete-result.ts';
 import { xmlReply } from '../xml/reply.ts';
@@ -40,7 +40,11 @@ export const deleteObjects = defineOperation<Input, Output>({
   async execute({ bucket, quiet, objects, refused }, { meta, signal }) {
     const keys = objects
       .filter((_, index) => refused[index] === undefined)
-      .map((object) => ({ key: object.key, condition: conditionOf(object) }));
+      .map((object) => {
+        const { key, versionId } = object;
+        const condition = conditionOf(object);
+        return versionId === undefined ? { key, condition } : { key, versionId, condition };
+      });
     // Asked also for no key at all: the bucket may not exist.
     const answers = unwrap(await meta.deleteObjects({ bucket, keys }, { signal }), { bucket });
     let answered = 0;
@@ -68,7 +72,7 @@ function hasBodyDigest(headers: HeaderMap): boolean {
 function refusalOf({ key, versionId }: ObjectToDelete): S3Error | undefined {
   try {
     validateKey(key);
-    requireCurrentVersion(versionId, key);
+    checkedVersionId(versionId);
     return undefined;
   } catch (error) {
     if (error instanceof S3Error) return error;
@@ -81,10 +85,13 @@ function conditionOf({ etag, size, modifiedMs }: ObjectToDelete): WriteCondition
   return { ifMatch: etag, ifMatchSize: size, ifMatchModifiedMs: modifiedMs };
 }
 
-function outcomeOf(object: ObjectToDelete, answer: Answer<unknown> | undefined): DeleteOutcome {
+function outcomeOf(object: ObjectToDelete, answer: Answer<Deleted> | undefined): DeleteOutcome {
   if (answer === undefined) throw new S3Error('InternalError');
   if (!answer.ok) return failed(object, refusalError(answer, { key: object.key }));
-  return { key: object.key, versionId: object.versionId, deleted: true };
+  const { key, versionId } = object;
+  const { marker, versionId: affected } = answer.value;
+  const markerId = marker === true ? affected : undefined;
+  return { key, versionId, deleted: true, markerId };
 }
 
 function failed({ key, versionId }: ObjectToDelete, error: S3Error): DeleteOutcome {

@@ -5,7 +5,7 @@ import { type Context, defineOperation } from '../operation.ts';
 import { invalidArgument } from '../parameters.ts';
 import { unwrap } from '../refusal.ts';
 import type { HeaderMap } from '../request.ts';
-import { requireCurrentVersion } from '../version-id.ts';
+import { shownVersionId, versionIdParameter } from '../version-id.ts';
 import { xmlReply } from '../xml/reply.ts';
 import {
   ATTRIBUTES,
@@ -28,6 +28,7 @@ interface Input {
 
 interface Output {
   object: ObjectRecord;
+  versionId: string | undefined;
   attributes: ReadonlySet<Attribute>;
   parts: AttributeParts | undefined;
 }
@@ -41,21 +42,22 @@ export const getObjectAttributes = defineOperation<Input, Output>({
   parse: ({ bucket, key, query, headers }) => ({
     bucket,
     key,
-    versionId: query.get('versionId'),
+    versionId: versionIdParameter(query),
     attributes: parseAttributes(headers['x-amz-object-attributes']),
     maxParts: Math.min(parseCount(headers, 'x-amz-max-parts') ?? PARTS_MAX, PARTS_MAX),
     marker: parseCount(headers, 'x-amz-part-number-marker') ?? 0,
   }),
   async execute(input, context) {
-    const { bucket, key, attributes } = input;
-    requireCurrentVersion(input.versionId, key);
-    const { object } = unwrap(await context.meta.getObject({ bucket, key }), input);
+    const { bucket, key, versionId, attributes } = input;
+    const found = unwrap(await context.meta.getObject({ bucket, key, versionId }), input);
+    const { object } = found;
     const parts = attributes.has('ObjectParts') ? await partsOf(input, object, context) : undefined;
-    return { object, attributes, parts };
+    return { object, versionId: shownVersionId(found.bucket, object), attributes, parts };
   },
-  serialize: ({ object, attributes, parts }) =>
+  serialize: ({ object, versionId, attributes, parts }) =>
     xmlReply(objectAttributes(object, attributes, parts), {
       'Last-Modified': formatHttpDate(object.modifiedMs),
+      'x-amz-version-id': versionId,
     }),
 });
 

@@ -1,7 +1,8 @@
+import type { Tag } from '../../../meta/protocol.ts';
 import { defineOperation } from '../operation.ts';
 import { unwrap } from '../refusal.ts';
-import { requireCurrentVersion } from '../version-id.ts';
-import { emptyTagging } from '../xml/tagging.ts';
+import { shownVersionId, versionIdParameter } from '../version-id.ts';
+import { tagging } from '../xml/tagging.ts';
 import { xmlReply } from '../xml/reply.ts';
 
 interface Input {
@@ -10,19 +11,21 @@ interface Input {
   versionId: string | undefined;
 }
 
-/**
- * GetObjectTagging: no object has tags, since none can be given, which S3 says with an empty set.
- * The aws cli asks before it copies a large object, and fails without an answer.
- */
-export const getObjectTagging = defineOperation<Input, object>({
+interface Output {
+  tags: readonly Tag[];
+  versionId: string | undefined;
+}
+
+/** GetObjectTagging: an empty set for an object without tags. */
+export const getObjectTagging = defineOperation<Input, Output>({
   name: 'GetObjectTagging',
   permission: 's3:GetObjectTagging',
   body: 'none',
   query: ['tagging', 'versionId'],
-  parse: ({ bucket, key, query }) => ({ bucket, key, versionId: query.get('versionId') }),
-  async execute({ bucket, key, versionId }, { meta, signal }) {
-    requireCurrentVersion(versionId, key);
-    return unwrap(await meta.getObject({ bucket, key }, { signal }), { bucket, key });
+  parse: ({ bucket, key, query }) => ({ bucket, key, versionId: versionIdParameter(query) }),
+  async execute(input, { meta, signal }) {
+    const { bucket, object } = unwrap(await meta.getObject(input, { signal }), input);
+    return { tags: object.tags ?? [], versionId: shownVersionId(bucket, object) };
   },
-  serialize: () => xmlReply(emptyTagging()),
+  serialize: ({ tags, versionId }) => xmlReply(tagging(tags), { 'x-amz-version-id': versionId }),
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Failure } from '../../../base/failure.ts';
-import type { ObjectRecord, PartRef } from '../../../meta/protocol.ts';
+import type { Bucket, ObjectRecord, PartRef, VersionName } from '../../../meta/protocol.ts';
 import type { ByteRange, OpenedObject } from '../../object/engine.ts';
 import { type ErrorCode, S3Error } from '../errors.ts';
 import type { RawReply } from '../request.ts';
@@ -201,11 +201,44 @@ test('an empty object is 200 without bytes, and no range of it exists', async ()
   assert.equal(counts.closed, 1);
 });
 
-test('a version id other than null does not exist', async () => {
-  assert.equal((await getAndHead(RECORD, { query: 'versionId=null' })).status, 200);
+test('the version that is named is asked for, and told with the number of its tags', async () => {
+  const named: ObjectRecord = { ...RECORD, named: true, tags: [{ key: 'a', value: '' }] };
+  const bucket: Bucket = { ...BUCKET, versioning: 'Suspended' };
+  const asked: (string | undefined)[] = [];
+  const getObjectAnswer = ({ versionId }: VersionName) => {
+    asked.push(versionId);
+    return ok({ bucket, object: named });
+  };
+  const reply = await run(headObject, {
+    key: 'a',
+    query: 'versionId=abc',
+    meta: { getObject: getObjectAnswer },
+  });
+  assert.deepEqual(asked, ['abc']);
+  assert.equal(reply.headers['x-amz-version-id'], named.version);
+  assert.equal(reply.headers['x-amz-tagging-count'], 1);
+  const plain = await getAndHead(RECORD, { query: 'versionId=null' });
+  assert.equal(plain.headers['x-amz-version-id'], undefined);
+  assert.equal(plain.headers['x-amz-tagging-count'], undefined);
   for (const operation of [getObject, headObject]) {
-    const other = run(operation, { key: 'a', query: 'versionId=abc' });
-    await assert.rejects(other, isCode('NoSuchVersion'));
+    const nonsense = run(operation, { key: 'a', query: 'versionId=' });
+    await assert.rejects(nonsense, isCode('InvalidArgument'));
+  }
+});
+
+test('a delete marker tells that it is one', async () => {
+  const marker = { versionId: 'ab', modifiedMs: Date.UTC(2026, 10, 20, 8, 30) };
+  const answers = { NoSuchKey: undefined, MethodNotAllowed: 'DELETE' } as const;
+  for (const refusal of ['NoSuchKey', 'MethodNotAllowed'] as const) {
+    const answer = { ok: false as const, refusal, marker };
+    const head = run(headObject, { key: 'a', meta: { getObject: async () => answer } });
+    await assert.rejects(head, (error) => {
+      assert.ok(error instanceof S3Error && error.code === refusal);
+      assert.equal(error.headers['x-amz-delete-marker'], 'true');
+      assert.equal(error.headers['x-amz-version-id'], 'ab');
+      assert.equal(error.headers['Allow'], answers[refusal]);
+      return true;
+    });
   }
 });
 

@@ -12,7 +12,6 @@ import {
 import { defineOperation } from '../operation.ts';
 import { unwrap } from '../refusal.ts';
 import type { ByteSource, RawReply } from '../request.ts';
-import { requireCurrentVersion } from '../version-id.ts';
 
 /** GetObject. */
 export const getObject = defineOperation<ReadInput, RawReply>({
@@ -23,9 +22,8 @@ export const getObject = defineOperation<ReadInput, RawReply>({
   parse: parseRead,
   async execute(input, context) {
     refuseAnonymousOverrides(input, context.payload.account === undefined);
-    requireCurrentVersion(input.versionId, input.key);
-    const { bucket, key } = input;
-    const opened = unwrap(await context.objects.open({ bucket, key }), input);
+    const { bucket, key, versionId } = input;
+    const opened = unwrap(await context.objects.open({ bucket, key, versionId }), input);
     try {
       return await replyWith(input, opened);
     } catch (error) {
@@ -44,7 +42,7 @@ async function replyWith(input: ReadInput, opened: OpenedObject): Promise<RawRep
     input.part === undefined
       ? selectRange(input, object)
       : selectPart(input, object, await opened.part(input.part));
-  const reply = readReply(input, object, selection);
+  const reply = readReply(input, opened, selection);
   const size = selection.range.end - selection.range.start;
   if (size === 0) {
     opened.close();

@@ -1,4 +1,4 @@
-import type { ObjectRecord } from '../../../meta/protocol.ts';
+import type { FoundObject } from '../../../meta/protocol.ts';
 import { evaluateReadConditions } from '../conditions.ts';
 import {
   parseRead,
@@ -13,7 +13,6 @@ import {
 import { type Context, defineOperation } from '../operation.ts';
 import { unwrap } from '../refusal.ts';
 import type { RawReply } from '../request.ts';
-import { requireCurrentVersion } from '../version-id.ts';
 
 /** HeadObject: what GetObject answers, without the bytes and from the metadata alone. */
 export const headObject = defineOperation<ReadInput, RawReply>({
@@ -24,9 +23,8 @@ export const headObject = defineOperation<ReadInput, RawReply>({
   parse: parseRead,
   async execute(input, context) {
     refuseAnonymousOverrides(input, context.payload.account === undefined);
-    requireCurrentVersion(input.versionId, input.key);
-    const { object, selection } = await select(input, context);
-    return readReply(input, object, selection);
+    const { found, selection } = await select(input, context);
+    return readReply(input, found, selection);
   },
   serialize: (reply) => reply,
 });
@@ -34,19 +32,21 @@ export const headObject = defineOperation<ReadInput, RawReply>({
 async function select(
   input: ReadInput,
   { meta, objects }: Context,
-): Promise<{ object: ObjectRecord; selection: Selection }> {
-  const { bucket, key } = input;
+): Promise<{ found: FoundObject; selection: Selection }> {
+  const { bucket, key, versionId } = input;
   if (input.part === undefined) {
-    const { object } = unwrap(await meta.getObject({ bucket, key }), input);
-    evaluateReadConditions(input.headers, object);
-    return { object, selection: selectRange(input, object) };
+    const found = unwrap(await meta.getObject({ bucket, key, versionId }), input);
+    evaluateReadConditions(input.headers, found.object);
+    return { found, selection: selectRange(input, found.object) };
   }
   // A part's place comes from the part list, which the object engine knows how to page.
-  const opened = unwrap(await objects.open({ bucket, key }), input);
+  const opened = unwrap(await objects.open({ bucket, key, versionId }), input);
   try {
     evaluateReadConditions(input.headers, opened.object);
     const part = await opened.part(input.part);
-    return { object: opened.object, selection: selectPart(input, opened.object, part) };
+    const { object } = opened;
+    const found = { bucket: opened.bucket, object };
+    return { found, selection: selectPart(input, object, part) };
   } finally {
     opened.close();
   }

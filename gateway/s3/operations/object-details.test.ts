@@ -95,7 +95,6 @@ test('GetObjectAttributes of an object in one piece has no parts', async () => {
 test('DeleteObject is 204 whether there was something or not', async () => {
   const commands: DeleteObjectCommand[] = [];
   const deleting = {
-    getBucket: () => ok(BUCKET),
     deleteObject: (command: DeleteObjectCommand) => {
       commands.push(command);
       return ok({ existed: false });
@@ -106,12 +105,20 @@ test('DeleteObject is 204 whether there was something or not', async () => {
   assert.equal(reply.status, 204);
   assert.deepEqual(commands, [{ bucket: 'photos', key: 'a', condition: { ifMatch: 'abc' } }]);
   const named = await run(deleteObject, { key: 'a', query: 'versionId=null', meta: deleting });
-  assert.equal(named.headers['x-amz-version-id'], 'null');
-  assert.equal(commands.length, 2);
-  // A version that does not exist is deleted already, and the object stays.
-  const other = await run(deleteObject, { key: 'a', query: 'versionId=abc', meta: deleting });
-  assert.equal(other.status, 204);
-  assert.equal(commands.length, 2);
+  assert.equal(named.status, 204);
+  assert.deepEqual(commands[1], {
+    bucket: 'photos',
+    key: 'a',
+    versionId: 'null',
+    condition: undefined,
+  });
+});
+
+test('DeleteObject tells of the delete marker that it made', async () => {
+  const deleteMarked = () => ok({ existed: true, versionId: 'ab', marker: true as const });
+  const reply = await run(deleteObject, { key: 'a', meta: { deleteObject: deleteMarked } });
+  assert.equal(reply.headers['x-amz-version-id'], 'ab');
+  assert.equal(reply.headers['x-amz-delete-marker'], 'true');
 });
 
 test('DeleteObject passes on why it was refused', async () => {

@@ -1,6 +1,7 @@
 import type { ChecksumAlgorithm } from '../../../base/object-checksum.ts';
 import {
   type SystemMetadata,
+  type Tag,
   type UserMetadata,
   type WriteCondition,
   type Written,
@@ -12,7 +13,9 @@ import { parseSystemMetadata, parseUserMetadata } from '../metadata.ts';
 import { type Context, defineOperation } from '../operation.ts';
 import { checksumHeaders } from '../object-reply.ts';
 import { unwrap } from '../refusal.ts';
-import type { HeaderMap } from '../request.ts';
+import type { HeaderMap, RawReply } from '../request.ts';
+import { parseTaggingHeader } from '../tags.ts';
+import { writtenVersionId } from '../version-id.ts';
 
 /** Largest object that one PutObject takes: 5 GiB. */
 export const PUT_BYTES_MAX = 5 * 1024 ** 3;
@@ -30,6 +33,7 @@ interface Input {
   contentLength: number | undefined;
   system: SystemMetadata;
   user: UserMetadata;
+  tags: Tag[] | undefined;
   condition: WriteCondition | undefined;
 }
 
@@ -52,6 +56,7 @@ export const putObject = defineOperation<Input, Output>({
       contentLength,
       system: parseSystemMetadata(headers),
       user: parseUserMetadata(headers),
+      tags: parseTaggingHeader(headers['x-amz-tagging']),
       condition: parseWriteCondition(headers),
     };
   },
@@ -78,6 +83,7 @@ export const putObject = defineOperation<Input, Output>({
             checksum: checksum && { ...checksum, type: 'FULL_OBJECT' },
             system: input.system,
             user: input.user,
+            ...(input.tags && { tags: input.tags }),
           },
           condition: input.condition,
           missing,
@@ -87,13 +93,15 @@ export const putObject = defineOperation<Input, Output>({
     );
     return { written: unwrap(answer, input), checksum: upload.result().checksum };
   },
-  serialize: ({ written, checksum }) => ({
-    status: 200,
-    headers: {
+  serialize({ written, checksum }) {
+    const headers: RawReply['headers'] = {
       ETag: quoteEtag(written.etag),
       ...(checksum && checksumHeaders({ ...checksum, type: 'FULL_OBJECT' })),
-    },
-  }),
+    };
+    const versionId = writtenVersionId(written);
+    if (versionId !== undefined) headers['x-amz-version-id'] = versionId;
+    return { status: 200, headers };
+  },
 });
 
 /** Answers NoSuchBucket before a large body (and before `100 Continue`), as AWS does. */

@@ -287,7 +287,7 @@ const BAD_SOURCES: [source: string, code: ErrorCode][] = [
   ['nokey', 'InvalidArgument'],
   ['//', 'InvalidArgument'],
   ['bucket/%zz', 'InvalidArgument'],
-  ['other/a?versionId=somethingElse', 'NoSuchVersion'],
+  ['other/a?versionId=', 'InvalidArgument'],
 ];
 
 for (const [source, code] of BAD_SOURCES) {

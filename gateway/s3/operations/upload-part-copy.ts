@@ -10,14 +10,14 @@ import {
 } from '../../../meta/protocol.ts';
 import type { ByteRange, OpenedObject } from '../../object/engine.ts';
 import { COPY_SOURCE_PREFIX, evaluateReadConditions } from '../conditions.ts';
-import { type CopySource, parseCopySource } from '../copy-source.ts';
+import { type CopySource, parseCopySource, unwrapSource } from '../copy-source.ts';
 import { S3Error } from '../errors.ts';
 import { ingest } from '../ingest.ts';
 import { type Context, defineOperation } from '../operation.ts';
 import { invalidArgument, partNumberParameter, uploadIdParameter } from '../parameters.ts';
 import { unwrap } from '../refusal.ts';
 import type { HeaderMap } from '../request.ts';
-import { requireCurrentVersion } from '../version-id.ts';
+import { shownVersionId } from '../version-id.ts';
 import { type CopyPartResult, copyPartResult } from '../xml/copy-part-result.ts';
 import { xmlReply } from '../xml/reply.ts';
 
@@ -36,11 +36,16 @@ interface Shareable {
   checksum: string | undefined;
 }
 
+interface Output {
+  result: CopyPartResult;
+  sourceVersionId: string | undefined;
+}
+
 /**
  * UploadPartCopy: shares the source's blob when the copied bytes are exactly one (an ordinary
  * object, or one part of a multipart object), and copies bytes otherwise.
  */
-export const uploadPartCopy = defineOperation<Input, CopyPartResult>({
+export const uploadPartCopy = defineOperation<Input, Output>({
   name: 'UploadPartCopy',
   permission: 's3:PutObject',
   body: 'none',
@@ -60,20 +65,21 @@ export const uploadPartCopy = defineOperation<Input, CopyPartResult>({
     const { bucket, key, uploadId, source } = input;
     const { meta, objects, signal } = context;
     const upload = unwrap(await meta.getUpload({ bucket, key, uploadId }, { signal }), input);
-    const opened = unwrap(await objects.open(source, { signal }), source);
+    const opened = unwrapSource(await objects.open(source, { signal }), source);
     try {
-      requireCurrentVersion(source.versionId, source.key);
       evaluateReadConditions(input.headers, opened.object, COPY_SOURCE_PREFIX);
       const range = rangeOf(input.range, opened.object.size);
       const shared = await shareable(opened, range, upload, context);
       const copied = shared && (await share(input, shared, upload, context));
       // The source was replaced meanwhile; its bytes stay readable until it is closed.
-      return copied ?? (await copyBytes(input, opened, range, upload, context));
+      const result = copied ?? (await copyBytes(input, opened, range, upload, context));
+      return { result, sourceVersionId: shownVersionId(opened.bucket, opened.object) };
     } finally {
       opened.close();
     }
   },
-  serialize: (result) => xmlReply(copyPartResult(result)),
+  serialize: ({ result, sourceVersionId }) =>
+    xmlReply(copyPartResult(result), { 'x-amz-copy-source-version-id': sourceVersionId }),
 });
 
 /** `bytes=first-last`, both given: nothing else is taken here. Throws InvalidArgument. */

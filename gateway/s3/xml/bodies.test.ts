@@ -4,6 +4,7 @@ import { type ErrorCode, S3Error } from '../errors.ts';
 import { readCompleteMultipartUpload } from './complete-multipart-upload.ts';
 import { readCreateBucketConfiguration } from './create-bucket-configuration.ts';
 import { readDelete } from './delete.ts';
+import { readVersioningConfiguration } from './versioning-configuration.ts';
 
 const NS = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"';
 
@@ -142,4 +143,23 @@ test('CreateBucketConfiguration names a location or none', () => {
   assert.throws(() => read('<Tags><Tag/></Tags>'), isCode('NotImplemented'));
   assert.throws(() => read('<Bucket><Type>Directory</Type></Bucket>'), isCode('NotImplemented'));
   assert.throws(() => read('<Colour>red</Colour>'), isCode('MalformedXML'));
+});
+
+test('VersioningConfiguration enables or suspends; MFA delete is refused', () => {
+  const read = (inner: string) =>
+    readVersioningConfiguration(
+      `<VersioningConfiguration ${NS}>${inner}</VersioningConfiguration>`,
+    );
+  assert.equal(read('<Status>Enabled</Status>'), 'Enabled');
+  assert.equal(read('<MfaDelete>Disabled</MfaDelete><Status>Suspended</Status>'), 'Suspended');
+  const mfa = '<Status>Enabled</Status><MfaDelete>Enabled</MfaDelete>';
+  assert.throws(() => read(mfa), isCode('NotImplemented'));
+  assert.throws(() => read(''), isCode('IllegalVersioningConfigurationException'));
+  for (const wrong of ['<Status>enabled</Status>', '<Status/>', '<X/>', 'Enabled']) {
+    assert.throws(
+      () => read(wrong),
+      (error) => error instanceof S3Error && error.status === 400,
+      wrong,
+    );
+  }
 });

@@ -12,6 +12,8 @@ import { listBucketResultV2 } from './list-bucket-result-v2.ts';
 import { listMultipartUploadsResult } from './list-multipart-uploads-result.ts';
 import { listPartsResult } from './list-parts-result.ts';
 import { locationConstraint } from './location-constraint.ts';
+import { listVersionsResult } from './list-versions-result.ts';
+import { tagging } from './tagging.ts';
 import { versioningConfiguration } from './versioning-configuration.ts';
 
 const HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n';
@@ -79,10 +81,62 @@ test('LocationConstraint is empty for us-east-1 and names every other region', (
   );
 });
 
-test('VersioningConfiguration is empty', () => {
+test('VersioningConfiguration is empty until versioning was enabled', () => {
   assert.equal(
-    versioningConfiguration(),
+    versioningConfiguration(undefined),
     `${HEAD}<VersioningConfiguration ${NS}></VersioningConfiguration>`,
+  );
+  assert.equal(
+    versioningConfiguration('Suspended'),
+    `${HEAD}<VersioningConfiguration ${NS}><Status>Suspended</Status></VersioningConfiguration>`,
+  );
+});
+
+test('Tagging shows every tag in order', () => {
+  assert.equal(tagging([]), `${HEAD}<Tagging ${NS}><TagSet></TagSet></Tagging>`);
+  assert.equal(
+    tagging([
+      { key: 'b', value: '' },
+      { key: 'a', value: 'é' },
+    ]),
+    `${HEAD}<Tagging ${NS}><TagSet><Tag><Key>b</Key><Value></Value></Tag>` +
+      '<Tag><Key>a</Key><Value>é</Value></Tag></TagSet></Tagging>',
+  );
+});
+
+test('ListVersionsResult shows versions and delete markers in one order', () => {
+  const [object] = OBJECTS;
+  assert.ok(object !== undefined);
+  const modifiedMs = Date.UTC(2026, 10, 20, 8, 30);
+  const base = { owner: CALLER.id, modifiedMs, size: 0, etag: '' };
+  const listed = listVersionsResult({
+    bucket: 'photos',
+    prefix: 'a b',
+    keyMarker: 'a',
+    versionIdMarker: 'v0',
+    next: { key: 'a b/1', versionId: 'null' },
+    maxKeys: 2,
+    delimiter: '/',
+    encoding: 'url',
+    versions: [
+      { ...base, key: 'a b/1', versionId: 'v1', latest: true, marker: true },
+      { ...base, key: 'a b/1', versionId: 'null', latest: false, size: 7, etag: 'e' },
+    ],
+    commonPrefixes: [],
+    caller: CALLER,
+  });
+  const owner = `<Owner>${OWNER_XML}</Owner>`;
+  const date = '<LastModified>2026-11-20T08:30:00.000Z</LastModified>';
+  assert.equal(
+    listed,
+    `${HEAD}<ListVersionsResult ${NS}><Name>photos</Name><Prefix>a%20b</Prefix>` +
+      '<KeyMarker>a</KeyMarker><VersionIdMarker>v0</VersionIdMarker>' +
+      '<NextKeyMarker>a%20b/1</NextKeyMarker><NextVersionIdMarker>null</NextVersionIdMarker>' +
+      '<MaxKeys>2</MaxKeys><Delimiter>/</Delimiter><EncodingType>url</EncodingType>' +
+      '<IsTruncated>true</IsTruncated><DeleteMarker><Key>a%20b/1</Key><VersionId>v1</VersionId>' +
+      `<IsLatest>true</IsLatest>${date}${owner}</DeleteMarker><Version><Key>a%20b/1</Key>` +
+      `<VersionId>null</VersionId><IsLatest>false</IsLatest>${date}<ETag>&quot;e&quot;</ETag>` +
+      `<Size>7</Size>${owner}<StorageClass>STANDARD</StorageClass></Version></ListVersionsResult>`,
   );
 });
 
@@ -304,11 +358,14 @@ test('DeleteResult keeps the order of the request', () => {
       { key: 'a\u0001', deleted: true },
       { key: 'b', versionId: 'v', deleted: false, code: 'NoSuchVersion', message: 'No & no.' },
       { key: 'c', versionId: 'null', deleted: true },
+      { key: 'd', deleted: true, markerId: 'm' },
     ]),
     `${HEAD}<DeleteResult ${NS}><Deleted><Key>a&#x1;</Key></Deleted>` +
       '<Error><Key>b</Key><VersionId>v</VersionId><Code>NoSuchVersion</Code>' +
       '<Message>No &amp; no.</Message></Error>' +
-      '<Deleted><Key>c</Key><VersionId>null</VersionId></Deleted></DeleteResult>',
+      '<Deleted><Key>c</Key><VersionId>null</VersionId></Deleted>' +
+      '<Deleted><Key>d</Key><DeleteMarker>true</DeleteMarker>' +
+      '<DeleteMarkerVersionId>m</DeleteMarkerVersionId></Deleted></DeleteResult>',
   );
   assert.equal(deleteResult([]), `${HEAD}<DeleteResult ${NS}></DeleteResult>`);
 });

@@ -1,6 +1,24 @@
-/** The answer of GetObjectTagging: the tag set of an object that has no tags. */
-import { document, element } from './writer.ts';
+/** A set of tags: body of PutObjectTagging and PutBucketTagging, answer of their readers. */
+import type { Tag } from '../../../meta/protocol.ts';
+import { allowOnly, childrenNamed, malformedXml, readXml, requiredText } from './reader.ts';
+import { document, element, text } from './writer.ts';
 
-export function emptyTagging(): string {
-  return document('Tagging', element('TagSet'));
+export function tagging(tags: readonly Tag[]): string {
+  let set = '';
+  for (const { key, value } of tags) set += element('Tag', text('Key', key), text('Value', value));
+  return document('Tagging', element('TagSet', set));
+}
+
+/** Exactly as sent, in order. Throws MalformedXML. */
+export function readTagging(xml: string): Tag[] {
+  const root = readXml(xml, { root: 'Tagging', arrays: ['Tag'] });
+  allowOnly(root, ['TagSet']);
+  const [set] = childrenNamed(root, 'TagSet');
+  if (set === undefined) throw malformedXml('Tagging needs TagSet');
+  if (set.text.trim() !== '') throw malformedXml('TagSet must hold Tag elements');
+  allowOnly(set, ['Tag']);
+  return childrenNamed(set, 'Tag').map((tag) => {
+    allowOnly(tag, ['Key', 'Value']);
+    return { key: requiredText(tag, 'Key'), value: requiredText(tag, 'Value') };
+  });
 }
