@@ -118,7 +118,6 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
   const membership = createMembership({ cluster, stats: (id) => directory.stats(id) });
   const admin = createAdminService({
     meta,
-    view: () => cluster.view(),
     usage: () => catalogue.totalUsage(),
     membership,
     jobs: [...jobs.list, rebalance, collecting, ...(journaling ? [journaling.job] : [])],

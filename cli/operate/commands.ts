@@ -45,7 +45,10 @@ async function run(load: Load, options: Options, work: Work): Promise<void> {
 
 export function addOperatorCommands(program: Command, load: Load): void {
   addStatus(program, load);
-  addNodes(program.commands.find((one) => one.name() === 'node') ?? program, load);
+  const named = (name: string): Command =>
+    program.commands.find((one) => one.name() === name) ?? program.command(name);
+  addNodes(named('node'), load);
+  addSnapshot(named('meta'), load);
   addLayout(program, load);
   addJobs(program, load);
   addInspection(program, load);
@@ -191,6 +194,17 @@ function addJobs(program: Command, load: Load): void {
       );
     }
   }
+}
+
+/** Beside `ashlar meta`, which runs the service. */
+function addSnapshot(meta: Command, load: Load): void {
+  verb(meta, 'snapshot', 'Put a snapshot of the metadata on the storage nodes now.').action(
+    (_: Options, command: Command) =>
+      run(load, command.optsWithGlobals<Options>(), async (operator, screen) => {
+        const { controlJobs } = await import('./jobs.ts');
+        await controlJobs(operator, screen, { names: ['snapshot'], action: 'run' });
+      }),
+  );
 }
 
 function addInspection(program: Command, load: Load): void {

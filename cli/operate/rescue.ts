@@ -3,7 +3,7 @@
  * the storage nodes themselves, so they work when there is no metadata service any more.
  */
 import { existsSync, readdirSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { holdProcess, systemEffects } from '../../base/clock.ts';
 import { type Loaded, processEnvironment } from '../../base/config.ts';
 import { toFailure } from '../../base/failure.ts';
@@ -22,6 +22,7 @@ import {
 } from '../../meta/main.ts';
 import { openNodeJournal } from '../../storage-node/main.ts';
 import { CLUSTER_SECRET_FILE } from '../credentials.ts';
+import { type Disk, readDisks } from '../disks.ts';
 import { readIfThere } from '../files.ts';
 import { connectNode } from '../roles.ts';
 import { defaultDataFolder, type Settings } from '../settings.ts';
@@ -71,10 +72,10 @@ async function reachNodes(
   if (addresses.length > 0) {
     for (const address of addresses) await byAddress(address);
   } else {
-    for (const path of nodeFolders(folder, settings.disks)) {
-      const socket = join(folder, 'run', `${path.split('/').at(-1) ?? ''}.sock`);
+    for (const disk of nodeDisks(folder, settings.disks)) {
+      const socket = join(folder, 'run', `${disk.id}.sock`);
       try {
-        const { id, journal, close } = openNodeJournal(path, effects);
+        const { id, journal, close } = openNodeJournal(disk.folder, effects);
         nodes.push({ id, journal });
         undo.push(close);
       } catch (error) {
@@ -92,11 +93,19 @@ async function reachNodes(
   };
 }
 
-function nodeFolders(folder: string, disks: readonly string[]): string[] {
-  if (disks.length > 0) return disks.map((disk) => resolve(disk));
+/** The disks that `--disk` names, those of the last `ashlar start`, or what looks like them. */
+function nodeDisks(folder: string, given: readonly string[]): Disk[] {
+  const remembered = readDisks(folder).filter(({ used }) => used);
+  if (given.length > 0) {
+    return given.map((path) => {
+      const known = remembered.find((disk) => disk.folder === resolve(path));
+      return known ?? { id: basename(path), folder: resolve(path) };
+    });
+  }
+  if (remembered.length > 0) return remembered;
   const found = existsSync(folder) ? readdirSync(folder) : [];
-  const paths = found.filter((name) => /^node-\d+$/.test(name)).map((name) => join(folder, name));
-  if (paths.length > 0) return paths;
+  const names = found.filter((name) => /^node-\d+$/.test(name));
+  if (names.length > 0) return names.map((id) => ({ id, folder: join(folder, id) }));
   throw new VerbError(
     `There are no storage nodes in ${folder}: name their addresses with --node, or the folder of \`ashlar start\` with --data.`,
     EXIT.usage,
