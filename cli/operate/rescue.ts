@@ -176,16 +176,25 @@ export async function rebuildMeta(
     });
     screen.progressDone();
     const read = nodes.map(({ id }) => id);
-    screen.show({ ...restored, folder, nodes: read, missing }, () => [
+    const unread = restored.nodes.filter((id) => !read.includes(id));
+    screen.show({ ...restored, folder, read, unread, missing }, () => [
       ...described(restored, folder),
       `Read from ${read.join(', ')}.`,
       ...missing.map((one) => `Not read: ${one}.`),
-      missing.length > 1
-        ? 'What was acknowledged last may be on those alone: bring all but one of them back and rebuild into another folder, if you can.'
-        : 'With `meta.journal: sync` nothing that was acknowledged is missing.',
+      judgement(unread, untilMs === undefined ? restored.cutOff : 0),
       `Next: start the metadata service on ${folder}. Make sure that the old one never runs again.`,
     ]);
   });
+}
+
+function judgement(unread: readonly string[], cutOff: number): string {
+  if (cutOff > 0) {
+    return `WARNING: ${cutOff} newer records were found, but others before them are missing or damaged on all nodes that were read: what they say is lost, unless another node has them.`;
+  }
+  if (unread.length > 1) {
+    return `WARNING: ${unread.join(', ')} were not read. What was acknowledged last may be on those alone: bring all but one of them back and rebuild into another folder, if you can.`;
+  }
+  return 'With `meta.journal: sync` nothing that was acknowledged is missing.';
 }
 
 function described(restored: Restored, folder: string): string[] {

@@ -6,6 +6,7 @@ import {
   BOOT_KEY,
   decodeCount,
   decodeFacts,
+  decodeNode,
   encodeCount,
   FACTS_KEY,
   NEXT_WRITER_KEY,
@@ -48,6 +49,10 @@ export interface Restored {
   snapshot: number;
   /** Records applied on top of it. */
   records: number;
+  /** Newer records that were found and are of no use: others before them are missing. */
+  cutOff: number;
+  /** The cluster's storage nodes, by the restored store. */
+  nodes: string[];
   rows: number;
   objects: number;
   buckets: number;
@@ -61,7 +66,7 @@ export async function restoreStore(
   source: JournalSource,
   options: RestoreOptions,
 ): Promise<Restored> {
-  const { manifest, chain } = await choose(source, options.untilMs);
+  const { manifest, chain, cutOff } = await choose(source, options.untilMs);
   const folder = openMetaFolder(options.folder);
   let clean = false;
   try {
@@ -104,6 +109,7 @@ export async function restoreStore(
       atMs: chain.at(-1)?.atMs ?? manifest.atMs,
       snapshot: manifest.sequence,
       records: chain.length,
+      cutOff,
       ...counts,
     };
   } finally {
@@ -157,21 +163,25 @@ const storedRow = (before: Entry | null, value: Buffer): Buffer =>
 
 const OBJECT_KIND = 0x6f;
 const BUCKET_KIND = 0x42;
+const NODE_KIND = 0x4e;
 
 /** Reads every row back, whose checksum is looked at on the way. */
 async function verifyRows(
   store: LmdbStore,
   clusterId: string,
-): Promise<{ rows: number; objects: number; buckets: number }> {
+): Promise<Pick<Restored, 'rows' | 'objects' | 'buckets' | 'nodes'>> {
   const [facts] = await store.get([FACTS_KEY]);
   if (!facts || decodeFacts(facts.value).clusterId !== clusterId) {
     throw new Failure('corrupt', 'what was restored is not the store of that cluster');
   }
-  const counts = { rows: 0, objects: 0, buckets: 0 };
+  const counts = { rows: 0, objects: 0, buckets: 0, nodes: new Array<string>() };
   const end = Buffer.alloc(2200, 0xff);
   for (let start: Buffer = Buffer.alloc(0); ; ) {
     const page = await store.range({ start, end, limit: 1000 });
-    for (const { key } of page) {
+    for (const { key, value } of page) {
+      if (key[0] === NODE_KIND && decodeNode(value).removal !== 'gone') {
+        counts.nodes.push(key.toString('utf8', 1));
+      }
       counts.rows += 1;
       if (key[0] === OBJECT_KIND) counts.objects += 1;
       if (key[0] === BUCKET_KIND && key[1] !== 0) counts.buckets += 1;

@@ -152,6 +152,8 @@ export interface Chosen {
   manifest: Manifest;
   /** To be applied on the snapshot's rows, in order. */
   chain: JournalRecord[];
+  /** Records that are newer, and of no use because others before them are missing. */
+  cutOff: number;
 }
 
 /**
@@ -166,7 +168,10 @@ export async function choose(source: JournalSource, untilMs?: number): Promise<C
     .map((manifest) => {
       const chain = chainFrom(manifest.start, records);
       const wanted = chain.findIndex((record) => record.atMs > (untilMs ?? Infinity));
-      return { manifest, chain: wanted === -1 ? chain : chain.slice(0, wanted) };
+      const reached = endOf(manifest, chain).sequence;
+      const cutOff = new Set(records.map((record) => record.sequence).filter((at) => at > reached));
+      const used = wanted === -1 ? chain : chain.slice(0, wanted);
+      return { manifest, chain: used, cutOff: cutOff.size };
     })
     .filter(({ manifest, chain }) => endOf(manifest, chain).sequence >= manifest.until)
     .filter(
@@ -192,9 +197,10 @@ export function endOf(manifest: Manifest, chain: readonly JournalRecord[]): Jour
   return chain.at(-1) ?? manifest.start;
 }
 
-const lengthOf = ({ manifest, chain }: Chosen): number => endOf(manifest, chain).sequence;
+const lengthOf = ({ manifest, chain }: Pick<Chosen, 'manifest' | 'chain'>): number =>
+  endOf(manifest, chain).sequence;
 
-const generationOf = ({ manifest, chain }: Chosen): number =>
+const generationOf = ({ manifest, chain }: Pick<Chosen, 'manifest' | 'chain'>): number =>
   chain.at(-1)?.generation ?? manifest.generation;
 
 /** States of the nodes that answer. */
