@@ -99,7 +99,8 @@ export class Nodes {
     const gone = row.removal === 'gone';
     const seen = gone !== (known.row.removal === 'gone') || zoneOf(row) !== zoneOf(known.row);
     known.row = row;
-    if (gone) {
+    // A disk that an operator has given up must introduce itself before it counts again.
+    if (gone || row.replaced) {
       known.up = false;
       known.instance = undefined;
     }
