@@ -24,6 +24,15 @@ const text = (value: unknown): string | undefined =>
   typeof value === 'string' ? value : undefined;
 
 const EVERY_ROLE = ['cluster', 'log', 'shutdownBound'];
+/** How the metadata service looks after data; `ashlar start` hands it on. */
+const CARE = [
+  'journal',
+  'snapshotEvery',
+  'scrubEvery',
+  'orphansEvery',
+  'repairRate',
+  'nodeOutAfter',
+].map((name) => `meta.${name}`);
 const GATEWAY = ['root', 's3', 'admin', 'buckets', 'replication', 'limits'];
 
 function build(): Command {
@@ -41,7 +50,7 @@ function build(): Command {
         '--ready-file <FILE>',
         'JSON file with URLs and processes, written once requests are served.',
       ),
-    ['data', 'gateways', 'disks', ...GATEWAY, ...EVERY_ROLE],
+    ['data', 'gateways', 'disks', 'node.freeFloor', ...CARE, ...GATEWAY, ...EVERY_ROLE],
   ).action(
     async (options: Options) =>
       await (await import('./start.ts')).runStart(load(options), text(options['readyFile'])),
@@ -77,6 +86,7 @@ function build(): Command {
     'meta.data',
     'meta.mapSize',
     'meta.expectedNodes',
+    ...CARE,
     ...EVERY_ROLE,
   ]).action(
     async (options: Options) => await (await import('./role-meta.ts')).runMeta(load(options).value),
