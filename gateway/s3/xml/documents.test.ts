@@ -92,15 +92,15 @@ test('VersioningConfiguration is empty until versioning was enabled', () => {
   );
 });
 
-test('Tagging shows every tag in order', () => {
+test('Tagging shows every tag in the order of the keys', () => {
   assert.equal(tagging([]), `${HEAD}<Tagging ${NS}><TagSet></TagSet></Tagging>`);
   assert.equal(
     tagging([
       { key: 'b', value: '' },
       { key: 'a', value: 'é' },
     ]),
-    `${HEAD}<Tagging ${NS}><TagSet><Tag><Key>b</Key><Value></Value></Tag>` +
-      '<Tag><Key>a</Key><Value>é</Value></Tag></TagSet></Tagging>',
+    `${HEAD}<Tagging ${NS}><TagSet><Tag><Key>a</Key><Value>é</Value></Tag>` +
+      '<Tag><Key>b</Key><Value></Value></Tag></TagSet></Tagging>',
   );
 });
 

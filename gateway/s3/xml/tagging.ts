@@ -3,9 +3,12 @@ import type { Tag } from '../../../meta/protocol.ts';
 import { allowOnly, childrenNamed, malformedXml, readXml, requiredText } from './reader.ts';
 import { document, element, text } from './writer.ts';
 
+/** In the order of the keys, as AWS returns them. */
 export function tagging(tags: readonly Tag[]): string {
+  const sorted = tags.toSorted((left, right) => (left.key < right.key ? -1 : 1));
   let set = '';
-  for (const { key, value } of tags) set += element('Tag', text('Key', key), text('Value', value));
+  for (const { key, value } of sorted)
+    set += element('Tag', text('Key', key), text('Value', value));
   return document('Tagging', element('TagSet', set));
 }
 
