@@ -157,3 +157,19 @@ test('stop asks, waits, and kills what outlives the bound', async () => {
   await stopped;
   assert.equal(pending.length, 0);
 });
+
+test('a process that is to be kept trying rejects its run, and serves when what kept it is mended', async () => {
+  const { supervisor, pending } = setUp();
+  const node = fakeProcess('node-2');
+  const running = supervisor.run({ ...node.spec, keepTrying: true });
+  node.lives[0]?.events.exited({ code: 78, signal: null, lastWords: 'its disk is blank' });
+  await assert.rejects(running, StartFailure);
+  for (let life = 1; life < 4; life++) {
+    assert.equal(pending[0]?.delayMs, RESTART_MS_MAX);
+    pending.shift()?.run();
+    node.lives[life]?.events.exited({ code: 78, signal: null, lastWords: 'still blank' });
+  }
+  pending.shift()?.run();
+  node.lives[4]?.events.ready({ address: 'here' });
+  assert.deepEqual(supervisor.processes(), [{ role: 'node', name: 'node-2', pid: 5 }]);
+});

@@ -56,8 +56,6 @@ export const ADMIN_BARE: ReadonlySet<AdminMethod> = new Set<AdminMethod>([
 
 /** Changes in one command. */
 const CHANGES_MAX = 1000;
-/** Blocks in one answer of `locateObject`. */
-export const LOCATED_BLOCKS_MAX = 1000;
 
 const nothing: Shape = () => undefined;
 const ofNode = record({ node: name });
