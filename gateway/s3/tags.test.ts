@@ -47,6 +47,24 @@ test('x-amz-tagging that is no list of tags is refused', () => {
   assert.throws(() => parseTaggingHeader(eleven.join('&')), isCode('InvalidTag'));
 });
 
+test('whatever x-amz-tagging holds, it is tags that can be or an S3 error', () => {
+  const piece = fc.oneof(
+    fc.constantFrom('&', '=', '+', '%', '%20', '%C3%A9', '%ff', 'aws:', 'k'.repeat(129)),
+    fc.string({ maxLength: 5 }),
+  );
+  const header = fc.array(piece, { maxLength: 12 }).map((pieces) => pieces.join(''));
+  fc.assert(
+    fc.property(header, (text) => {
+      try {
+        checkTags(parseTaggingHeader(text) ?? [], 'object');
+      } catch (error) {
+        assert.ok(error instanceof S3Error && error.status === 400);
+      }
+    }),
+    { numRuns: 1000 },
+  );
+});
+
 test('tags keep to their number, their lengths in UTF-16 units, their characters', () => {
   checkTags(many(10), 'object');
   checkTags(many(50), 'bucket');
