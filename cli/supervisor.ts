@@ -121,7 +121,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
           }
           if (effects.clock.monotonic() - child.startedAt > STABLE_MS) child.pauseMs = 0;
           child.pauseMs = Math.min(Math.max(child.pauseMs * 2, RESTART_MS_MIN), RESTART_MS_MAX);
-          log.error({ ...fields, restartMs: child.pauseMs }, 'process ended: starting it again');
+          const level = outcome.code === 0 ? 'warn' : 'error';
+          log[level]({ ...fields, restartMs: child.pauseMs }, 'process ended: starting it again');
           child.restart = effects.clock.after(child.pauseMs, () => launch(child, settled));
         },
       },
