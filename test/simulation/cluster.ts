@@ -11,6 +11,7 @@ import {
 import type { JobName } from '../../meta/admin-protocol.ts';
 import { type AssembledMeta, assembleMeta } from '../../meta/assemble.ts';
 import { createMetaClient } from '../../meta/client.ts';
+import { changesOf, membersOf } from '../../meta/cluster/moves.ts';
 import type { Meta, NodeView } from '../../meta/protocol.ts';
 import { createMetaHandler } from '../../meta/server.ts';
 import { METHODS as META_METHODS, type Method, READS } from '../../meta/wire.ts';
@@ -24,7 +25,7 @@ import { METHODS as NODE_METHODS } from '../../storage-node/wire.ts';
 import { BlockDisk, CAPACITY_BYTES } from './block-disk.ts';
 import { MetaDisk } from './meta-disk.ts';
 import { Network } from './network.ts';
-import { Oracle } from './oracle.ts';
+import { Oracle, type Placement } from './oracle.ts';
 import { type Bugs, NO_BUGS } from './planted.ts';
 import { type Life, type ProcessContext, SimProcess } from './process.ts';
 import { SeededRandom } from './random.ts';
@@ -104,6 +105,7 @@ export class SimCluster {
   restartMs: [number, number] = [50, 500];
   readonly #context: ProcessContext;
   readonly #leaseTtlMs: number;
+  readonly #renewMs: number;
   readonly #nodeOutMs: number;
   readonly #expectedNodes: number;
   readonly #trace: ((line: string) => void) | undefined;
@@ -116,6 +118,7 @@ export class SimCluster {
     this.random = stream('cluster');
     this.#nodeOutMs = this.random.chance(0.5) ? 600_000 : this.random.skewed(6000, 30_000);
     this.#leaseTtlMs = Math.floor(this.random.skewed(2000, 8000));
+    this.#renewMs = this.#leaseTtlMs * this.random.between(0.1, 0.35);
     this.network = new Network(this.scheduler, stream('network'));
     this.#context = { scheduler: this.scheduler, seed, logOf: (process) => this.#logOf(process) };
     if (options.trace !== undefined) {
@@ -143,7 +146,24 @@ export class SimCluster {
       groups: GROUPS,
       now: () => this.scheduler.now,
       isGone: (id) => this.isGone(id),
+      placement: () => this.#placement(),
     });
+  }
+
+  #placement(): Placement | undefined {
+    const layouts = this.service?.cluster.changes.layouts;
+    const newest = layouts?.newest;
+    if (layouts === undefined || newest === undefined) return undefined;
+    const changes = changesOf(newest, layouts.previous);
+    return {
+      owners: (group) => membersOf(newest, group),
+      filling: (group, node) =>
+        changes.some(
+          (change) =>
+            change.group === group &&
+            change.moves.some((move) => move.node === node && !layouts.isMoved(move)),
+        ),
+    };
   }
 
   /** The node was removed from the cluster. */
@@ -257,7 +277,7 @@ export class SimCluster {
       disk: () => disk.space,
       floorBytes: CAPACITY_BYTES / 10,
       watchdogMs: 10_000,
-      warmBytes: 1024 ** 2,
+      warmBytes: 64 * 1024,
       die: (reason) => this.crash(process, reason),
     });
     const health = healthOf({ store, clock: life.clock, identity: () => identity });
@@ -298,7 +318,7 @@ export class SimCluster {
         stragglerMs: 300,
         retryMs: 1500,
         callTimeoutMs: 4000,
-        renewMs: 700,
+        renewMs: this.#renewMs,
       },
     });
     const died = new Promise<void>((resolve) => life.onEnd(resolve));

@@ -29,7 +29,7 @@ const FAULTS = [
   'layout',
   'diskLoss',
 ] as const;
-type Fault = (typeof FAULTS)[number];
+export type Fault = (typeof FAULTS)[number];
 
 export interface FaultPlan {
   /** Each with its weight; 0: not in this run. */
@@ -42,13 +42,16 @@ export interface FaultPlan {
   restartMs: [number, number];
 }
 
-export function drawPlan(random: SeededRandom): FaultPlan {
+/** `focus`: faults that are to strike in any case, and often. */
+export function drawPlan(random: SeededRandom, focus: readonly Fault[] = []): FaultPlan {
   const weights = {} as Record<Fault, number>;
   for (const fault of FAULTS) weights[fault] = random.chance(0.5) ? random.skewed(0.1, 1) : 0;
+  const meanMs = random.skewed(150, 3000);
+  for (const fault of focus) weights[fault] = 2;
   const low = random.skewed(0.1, 3);
   return {
     weights,
-    meanMs: random.skewed(150, 3000),
+    meanMs: focus.length > 0 ? meanMs / 3 : meanMs,
     network: {
       latencyMs: [low, low * random.skewed(2, 60)],
       loss: random.chance(0.5) ? random.skewed(0.001, 0.1) : 0,

@@ -5,7 +5,7 @@
 import { type BlobId, placementGroup, writerOf } from '../../base/ids.ts';
 import { leaseKey } from '../../meta/cluster/rows.ts';
 import { STAMP_BYTES } from '../../meta/engine/kv.ts';
-import { blobKey } from '../../meta/catalogue/keyspace.ts';
+import { blobKey, repairKey } from '../../meta/catalogue/keyspace.ts';
 import { garbageCodec } from '../../meta/catalogue/queue-records.ts';
 import { blobCodec } from '../../meta/catalogue/records.ts';
 import {
@@ -39,6 +39,13 @@ export interface OpenRead {
   since: number;
 }
 
+/** Where blocks belong, as the metadata service has it at this moment. */
+export interface Placement {
+  owners: (group: number) => string[];
+  /** The node is still being filled with what older layouts put elsewhere. */
+  filling: (group: number, node: string) => boolean;
+}
+
 export class Oracle {
   readonly violations: string[] = [];
   readonly reads = new Set<OpenRead>();
@@ -56,6 +63,7 @@ export class Oracle {
   readonly #writtenAt = new Map<string, number>();
   readonly #now: () => number;
   readonly #isGone: (node: string) => boolean;
+  readonly #placement: () => Placement | undefined;
 
   constructor(options: {
     meta: MetaDisk;
@@ -63,8 +71,10 @@ export class Oracle {
     groups: number;
     now: () => number;
     isGone: (node: string) => boolean;
+    placement: () => Placement | undefined;
   }) {
     this.#isGone = options.isGone;
+    this.#placement = options.placement;
     this.#now = options.now;
     this.#meta = options.meta;
     this.#disks = options.disks;
@@ -157,6 +167,7 @@ export class Oracle {
   }
 
   #batch(changes: readonly Change[]): void {
+    const fresh: LiveBlob[] = [];
     for (const { key, before, after } of changes) {
       if (key[0] === QUEUE_KIND && key[1] === GARBAGE_KIND) {
         if (before !== undefined && after === undefined) this.#discarded(before);
@@ -171,7 +182,17 @@ export class Oracle {
         const { size, blockSize } = blobCodec.decode(after.subarray(STAMP_BYTES));
         const entry = { blob, size, blockSize };
         this.live.set(blob, entry);
-        this.#committed(entry);
+        fresh.push(entry);
+      }
+    }
+    for (const entry of fresh) {
+      this.#committed(entry);
+      for (const key of this.blocksOf(entry)) {
+        const missing = this.#silentlyMissing(key).join(', ');
+        if (missing === '') continue;
+        this.violation(
+          `blob ${entry.blob} was committed without block ${key.index} on ${missing}, and nobody knows`,
+        );
       }
     }
   }
@@ -193,6 +214,20 @@ export class Oracle {
         );
       }
     }
+  }
+
+  /** Nodes that should have the block, have not, and nobody knows. */
+  #silentlyMissing(key: BlockKey): string[] {
+    const placement = this.#placement();
+    if (placement === undefined) return [];
+    const name = encodeBlockKey(key).toString('latin1');
+    return placement.owners(key.group).filter((owner) => {
+      const disk = this.#disks.find((one) => one.name === owner);
+      if (disk === undefined || disk.memory.blocks.has(name)) return false;
+      if (this.#damaged.has(`${owner} ${name}`) || placement.filling(key.group, owner))
+        return false;
+      return this.#meta.read(repairKey(key.blob, owner)) === undefined;
+    });
   }
 
   /** A blob's garbage is done: no node has anything of it, unless a write was late. */
@@ -225,6 +260,12 @@ export class Oracle {
       if (left === 0 || left + this.rotten(key) < COPIES_MIN) {
         this.violation(
           `${disk.name} removed block ${index} of ${blob}, which is referred to, with ${left} copies left`,
+        );
+      }
+      const missing = this.#silentlyMissing(key).filter((owner) => owner !== disk.name);
+      if (missing.length > 0) {
+        this.violation(
+          `${disk.name} removed block ${index} of ${blob}, which ${missing.join(', ')} should have and has not`,
         );
       }
       return;

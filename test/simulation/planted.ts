@@ -13,12 +13,15 @@ import { checksumOf, decodeBlockKey } from '../../storage-node/protocol.ts';
 import { BLOCK_HEADER_BYTES } from '../../storage-node/block-format.ts';
 import type { BlockStore } from '../../storage-node/store.ts';
 import type { BlockDisk } from './block-disk.ts';
+import type { Fault } from './faults.ts';
 
 export interface Bugs {
   /** A node acknowledges writes before they are durable. */
   nodeForgets?: boolean;
   /** The metadata service acknowledges commits before they are durable. */
   metaForgets?: boolean;
+  /** Faults without which nobody would notice. */
+  focus?: readonly Fault[];
   wrapStore: (store: KeyValueStore) => KeyValueStore;
   wrapJobNode: <Node extends StorageNode>(node: Node) => Node;
   wrapBlocks: (store: BlockStore, disk: BlockDisk) => BlockStore;
@@ -38,6 +41,7 @@ export const PLANTED = {
   'a node acknowledges before its write is durable': { ...NO_BUGS, nodeForgets: true },
   'the metadata service acknowledges before its commit is durable': {
     ...NO_BUGS,
+    focus: ['crashMeta', 'powerCut'],
     metaForgets: true,
   },
   'garbage is removed without looking at leases and reads': {
@@ -47,30 +51,50 @@ export const PLANTED = {
       cluster.leases.isSettled = () => true;
     },
   },
-  'garbage is done although a node did not answer': { ...NO_BUGS, wrapJobNode: deletesBlindly },
-  'the checksum of a block does not cover its key': { ...NO_BUGS, wrapBlocks: servesAnything },
-  'one replica is counted twice': { ...NO_BUGS, wrapGatewayNodes: countsTwice },
-  'a silent node is taken to have what it is asked for': {
+  'garbage is done although a node did not answer': {
     ...NO_BUGS,
-    wrapJobNode: assumesTheBest,
+    focus: ['crashNode', 'reset'],
+    wrapJobNode: deletesBlindly,
+  },
+  'the checksum of a block does not cover its key': {
+    ...NO_BUGS,
+    focus: ['misdirect'],
+    wrapBlocks: servesAnything,
+  },
+  'one replica is counted twice': {
+    ...NO_BUGS,
+    focus: ['crashNode', 'fullDisk'],
+    wrapGatewayNodes: countsTwice,
+  },
+  'silence is taken for a yes when copies are counted': {
+    ...NO_BUGS,
+    focus: ['layout', 'diskLoss', 'crashNode'],
+    wrapJobNode: takesSilenceForYes,
   },
   'data is moved while gateways write by an older layout': {
     ...NO_BUGS,
+    focus: ['layout', 'cut'],
     breakMeta: ({ cluster }) => {
       cluster.leases.oldestLayout = () => Number.POSITIVE_INFINITY;
     },
   },
-  'the commit of a fenced writer is accepted': { ...NO_BUGS, wrapStore: forgetsFences },
+  'the commit of a fenced writer is accepted': {
+    ...NO_BUGS,
+    focus: ['freeze', 'cut'],
+    wrapStore: forgetsFences,
+  },
 } satisfies Record<string, Bugs>;
 
 function deletesBlindly<Node extends StorageNode>(node: Node): Node {
   return { ...node, delete: (keys, options) => node.delete(keys, options).catch(() => {}) };
 }
 
-function assumesTheBest<Node extends StorageNode>(node: Node): Node {
+function takesSilenceForYes<Node extends StorageNode>(node: Node): Node {
   return {
     ...node,
-    has: (keys, options) => node.has(keys, options).catch(() => keys.map(() => true)),
+    // Impatient: most answers come too late.
+    has: (keys, options) =>
+      node.has(keys, { ...options, timeoutMs: 1 }).catch(() => keys.map(() => true)),
   };
 }
 

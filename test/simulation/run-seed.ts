@@ -80,7 +80,7 @@ class SeedRun {
         }),
     );
     const stream = new SeededRandom(seed, 'faults');
-    this.#faults = new Faults(this.#cluster, drawPlan(stream), stream);
+    this.#faults = new Faults(this.#cluster, drawPlan(stream, bugs?.focus), stream);
   }
 
   async run(): Promise<void> {
