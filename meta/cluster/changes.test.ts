@@ -80,6 +80,36 @@ describe('changes of the layout', () => {
     assert.match(few.shown.warnings.join(), /n1 keeps 60 of its 60 groups.*Add a node first/);
   });
 
+  it('empty a node that is the only one of its zone, if the other zones have room', () => {
+    const zones = { 2: { zone: 'z1' }, 4: { zone: 'z3' } };
+    const where = situation(4, zones);
+    const nodes = where.nodes.slice(0, 4).map(({ id, zone }) => ({ id, zone, weight: TB }));
+    const newest = planLayout({ epoch: 4, groups: 60, nodes });
+    const { shown } = plan(
+      { ...where, newest },
+      { kind: 'drain', node: 'n3' },
+      { kind: 'drain', node: 'n4' },
+    );
+    assert.match(shown.warnings.join(), /Only 1 zones are left/);
+    const one = plan(
+      { ...where, newest },
+      { kind: 'zone', node: 'n4', zone: 'z2' },
+      { kind: 'drain', node: 'n3' },
+    );
+    assert.equal(one.shown.nodes[2]?.groupsAfter, 0);
+  });
+
+  it('forget a dead node without force when it had been emptied', () => {
+    const where = situation(4);
+    const drained = plan(where, { kind: 'drain', node: 'n1' });
+    const nodes = where.nodes.map((node) => (node.id === 'n1' ? { ...node, up: false } : node));
+    const { set } = plan(
+      { newest: drained.next, previous: [], nodes },
+      { kind: 'remove', node: 'n1' },
+    );
+    assert.equal(set.rows.get('n1')?.removal, 'gone');
+  });
+
   it('take out a node that answers: its data is moved first; a silent one only when nothing is on it', () => {
     const { set } = plan(situation(4), { kind: 'remove', node: 'n1' });
     assert.equal(set.rows.get('n1')?.removal, 'leaving');

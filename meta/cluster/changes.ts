@@ -6,7 +6,7 @@ import { Failure } from '../../base/failure.ts';
 import type { LayoutChange, LayoutPlan } from '../admin-protocol.ts';
 import { type Layout, REPLICAS } from '../protocol.ts';
 import { movedReplicas, type PlacedNode, planLayout } from './layout.ts';
-import { membersOf } from './moves.ts';
+import { hasGroups, membersOf } from './moves.ts';
 import type { NodeState } from './nodes.ts';
 import type { NodeRow } from './rows.ts';
 
@@ -121,9 +121,7 @@ class Draft {
 
   #remove(state: NodeState, force: boolean): void {
     const { newest, previous } = this.#situation;
-    const holds = [newest, ...previous].some(({ nodes }) =>
-      nodes.some(({ id }) => id === state.id),
-    );
+    const holds = [newest, ...previous].some((layout) => hasGroups(layout, state.id));
     if (holds && !state.up && !force) {
       throw new Failure(
         'conflict',

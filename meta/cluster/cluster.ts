@@ -240,6 +240,12 @@ class StoredCluster<Waiting> implements Cluster<Waiting> {
       if (this.layout !== undefined && !this.changes.isPlaced(id)) {
         this.#log.warn({ node: id }, 'storage node is a spare: it holds no data until it is added');
       }
+      const inLayout = this.layout?.nodes.find((node) => node.id === id)?.zone ?? zone;
+      if (inLayout !== zone && row.placedZone === undefined) {
+        const message =
+          'storage node names another zone than the layout: stage the change of its zone';
+        this.#log.warn({ node: id, zone, inLayout }, message);
+      }
       return { clusterId: this.clusterId, heartbeatMs: this.#settings.heartbeatMs };
     });
 

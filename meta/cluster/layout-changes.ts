@@ -16,7 +16,7 @@ import { applyChanges, type ChangeSet, planNext, type Situation } from './change
 import type { ClusterStore } from './cluster-store.ts';
 import { type PlacedNode, planLayout } from './layout.ts';
 import { Layouts } from './layouts.ts';
-import type { Move } from './moves.ts';
+import { hasGroups, type Move } from './moves.ts';
 import type { Nodes, NodeState } from './nodes.ts';
 import {
   encodeNode,
@@ -104,7 +104,7 @@ export class LayoutChanges {
   isPlaced(id: string): boolean {
     const { newest, previous } = this.layouts;
     const layouts = newest === undefined ? [] : [newest, ...previous];
-    return layouts.some((layout) => layout.nodes.some((node) => node.id === id));
+    return layouts.some((layout) => hasGroups(layout, id));
   }
 
   /* ---------------------------------------------------------------- the first one */

@@ -37,11 +37,15 @@ export function planLayout(input: {
   if (previous !== undefined && previous.groups !== groups) {
     throw new Failure('invalid', 'the number of placement groups never changes');
   }
-  const plan = new Plan(nodes, groups);
+  // Nodes that are being emptied take part only if there is no other way; their zones, too.
+  const able = nodes.filter(({ weight }) => weight > 0);
+  const placed = able.length >= REPLICAS ? able : nodes;
+  const plan = new Plan(placed, groups);
   if (previous !== undefined) plan.keep(previous);
   plan.fill();
   plan.balance();
-  return { epoch, groups, nodes, assignment: plan.encode() };
+  const assignment = plan.encode(placed.map((node) => nodes.indexOf(node)));
+  return { epoch, groups, nodes, assignment };
 }
 
 /** Indices into `layout.nodes` of the nodes of `group`, preferred first. */
@@ -219,8 +223,11 @@ class Plan {
     }
   }
 
-  /** `groups × 3` u16, little endian; each node is first in its share of the groups. */
-  encode(): Buffer {
+  /**
+   * `groups × 3` u16, little endian; each node is first in its share of the groups. `numbers`: what
+   * to call each node.
+   */
+  encode(numbers: readonly number[]): Buffer {
     const assignment = Buffer.alloc(this.#groups.length * REPLICAS * 2);
     const first = this.#nodes.map(() => 0);
     const share = (node: number) => ((first[node] ?? 0) + 1) / Math.max(1, this.#target(node));
@@ -229,7 +236,7 @@ class Plan {
       const preferred = order[0] ?? 0;
       first[preferred] = (first[preferred] ?? 0) + 1;
       for (const [replica, node] of order.entries()) {
-        assignment.writeUInt16LE(node, (group * REPLICAS + replica) * 2);
+        assignment.writeUInt16LE(numbers[node] ?? 0, (group * REPLICAS + replica) * 2);
       }
     }
     return assignment;

@@ -34,6 +34,16 @@ export function membersOf(layout: Layout, group: number): string[] {
   return nodesOfGroup(layout, group).map((index) => layout.nodes[index]?.id ?? '');
 }
 
+/** Whether a node has any group. One that is being emptied may be named by a layout without any. */
+export function hasGroups(layout: Layout, node: string): boolean {
+  const index = layout.nodes.findIndex(({ id }) => id === node);
+  if (index < 0) return false;
+  for (let group = 0; group < layout.groups; group++) {
+    if (nodesOfGroup(layout, group).includes(index)) return true;
+  }
+  return false;
+}
+
 /** The groups whose nodes are not the same in all layouts. */
 export function changesOf(newest: Layout, previous: readonly Layout[]): GroupChange[] {
   const changes: GroupChange[] = [];

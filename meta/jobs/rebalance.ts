@@ -70,6 +70,14 @@ type Step =
   | { kind: 'fill'; change: GroupChange; move: Move }
   | { kind: 'empty'; group: number; owners: string[]; node: string };
 
+interface Work {
+  steps: Step[];
+  /** Steps that are not done, those that have to wait included. */
+  left: number;
+  /** Nodes that have no leftovers any more. */
+  clean: string[];
+}
+
 export class RebalanceJob implements Job {
   readonly #options: RebalanceOptions;
   readonly #limits: RebalanceLimits;
@@ -171,6 +179,7 @@ export class RebalanceJob implements Job {
       const filled = this.#filled.splice(0);
       if (filled.length > 0) await changes.markMoved(filled);
     }
+    for (const id of work.clean) await changes.markLeftovers(id, false);
     if (work.left === 0) await this.#finish(newest.epoch);
     return steps.length > batch.length || (batch.length > 0 && batch.length === steps.length);
   }
@@ -191,8 +200,7 @@ export class RebalanceJob implements Job {
 
   /* ---------------------------------------------------------------- what there is to do */
 
-  /** `left`: steps that are not done, those that have to wait included. */
-  #changeSteps(): { steps: Step[]; left: number } {
+  #changeSteps(): Work {
     const { changes, leases } = this.#options.cluster;
     const newest = changes.layouts.newest?.epoch ?? 0;
     const oldest = leases.oldestLayout();
@@ -215,7 +223,7 @@ export class RebalanceJob implements Job {
     if (left > 0 && oldest === undefined) {
       this.#problem = 'a gateway has not reported yet which layout it uses: waiting for it';
     }
-    return { steps, left };
+    return { steps, left, clean: [] };
   }
 
   #toEmpty({ group, leavers }: GroupChange): string[] {
@@ -223,23 +231,26 @@ export class RebalanceJob implements Job {
     return leavers.filter((id) => !nodes.isGone(id) && !this.#emptied.has(`${group} ${id}`));
   }
 
-  /** Nodes that were away while groups of theirs were given to others. */
-  #leftoverSteps(): { steps: Step[]; left: number } {
+  /** Nodes that were away while groups of theirs were given to others, and are back. */
+  #leftoverSteps(): Work {
     const { changes, leases } = this.#options.cluster;
     const { newest } = changes.layouts;
     const oldest = leases.oldestLayout();
     const steps: Step[] = [];
-    if (newest === undefined) return { steps, left: 0 };
+    const clean: string[] = [];
+    if (newest === undefined) return { steps, left: 0, clean };
     for (const { id, row, up } of changes.states()) {
       if (!row.leftovers || !up) continue;
+      const before = steps.length;
       for (let group = 0; group < newest.groups; group++) {
         const owners = membersOf(newest, group);
         if (owners.includes(id) || this.#emptied.has(`${group} ${id}`)) continue;
         steps.push({ kind: 'empty', group, owners, node: id });
       }
+      if (steps.length === before) clean.push(id);
     }
     const ready = oldest !== undefined && oldest >= newest.epoch;
-    return { steps: ready ? steps : [], left: steps.length };
+    return { steps: ready ? steps : [], left: steps.length, clean };
   }
 
   /* ---------------------------------------------------------------- steps */
@@ -278,15 +289,9 @@ export class RebalanceJob implements Job {
 
   async #finish(epoch: number): Promise<void> {
     const { changes } = this.#options.cluster;
-    if (changes.layouts.previous.length === 0) {
-      for (const { id, row, up } of changes.states()) {
-        if (row.leftovers && up) await changes.markLeftovers(id, false);
-      }
-      this.#problem = undefined;
-      return;
-    }
-    if (!(await changes.settle(epoch))) return;
     this.#problem = undefined;
+    if (changes.layouts.previous.length === 0) return;
+    if (!(await changes.settle(epoch))) return;
     this.#emptied.clear();
     this.#finishedMs = this.#options.clock.now();
     this.#working = false;
