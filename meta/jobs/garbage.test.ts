@@ -1,15 +1,17 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import fc from 'fast-check';
 import { Failure } from '../../base/failure.ts';
 import { makeBlobId, placementGroup } from '../../base/ids.ts';
 import { silentLog } from '../../base/log.ts';
-import { createManualClock } from '../../base/testing-clock.ts';
+import { createManualClock, createSeededRandom } from '../../base/testing-clock.ts';
 import { type BlockKey, encodeBlockKey, type StorageNode } from '../../storage-node/protocol.ts';
 import type { GarbageEntry, GarbageQueue } from '../catalogue/catalogue.ts';
 import { nodesOfGroup, planLayout } from '../cluster/layout.ts';
 import { Leases } from '../cluster/leases.ts';
 import { firstReadEpoch, Reclamation } from '../cluster/reclamation.ts';
 import { GarbageJob, type GarbageLimits, type ReadableEntry } from './garbage.ts';
+import { startLoop } from './loop.ts';
 
 const GROUPS = 64;
 const WRITER = 9;
@@ -100,7 +102,21 @@ function world(nodes = 3, limits: Partial<GarbageLimits> = {}) {
     leases.renew(WRITER, { lowestSequence, oldestRead, oldestLayout: 1 }, clock.monotonic());
   };
   const remaining = () => [...stored.values()].reduce((sum, keys) => sum + keys.size, 0);
-  return { job, queue, leases, clock, down, failing, stored, batches, discard, report, remaining };
+  const epoch = () => reclamation.epoch;
+  return {
+    job,
+    queue,
+    leases,
+    clock,
+    epoch,
+    down,
+    failing,
+    stored,
+    batches,
+    discard,
+    report,
+    remaining,
+  };
 }
 
 describe('the garbage job', () => {
@@ -186,6 +202,34 @@ describe('the garbage job', () => {
     }
     assert.equal(w.queue.entries.size, 0);
     assert.equal(w.remaining(), 0);
+  });
+
+  it('has removed everything when its bound is over', async () => {
+    const pauseMs = 500;
+    const renewMs = 1000;
+    await fc.assert(
+      fc.asyncProperty(fc.nat(5000), fc.nat(renewMs), fc.nat(), async (at, phase, seed) => {
+        const w = world();
+        const random = createSeededRandom(seed);
+        const effects = { clock: w.clock, random };
+        const round = () => w.job.round();
+        const loop = startLoop({ name: 'garbage', pauseMs, effects, log: silentLog, round });
+        let known = 0;
+        const renew = (): void => {
+          w.report(undefined, known);
+          known = w.epoch();
+          w.clock.after(renewMs, renew);
+        };
+        w.clock.after(phase, renew);
+        await w.clock.advance(at);
+        w.discard(5);
+        await w.clock.advance(2 * 1.5 * pauseMs + 2 * renewMs);
+        assert.equal(w.remaining(), 0);
+        const stopped = loop.stop();
+        await w.clock.settle(stopped);
+      }),
+      { numRuns: 50 },
+    );
   });
 
   it('takes steps on composite entries at once, and on part lists when no read may page through them', async () => {

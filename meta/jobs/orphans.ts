@@ -113,7 +113,7 @@ export const ORPHAN_LIMITS: OrphanLimits = {
 /** Pages of one node that may wait for readers before the walk along it waits, too. */
 const GATE_MAX = 64;
 /** Empty groups that one step passes over: they cost a call each, and nothing else. */
-const CALLS_PER_STEP = 16;
+const CALLS_PER_STEP = 64;
 
 /** The walk along one node. */
 interface Lane {

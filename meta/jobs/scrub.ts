@@ -63,7 +63,7 @@ export const SCRUB_LIMITS: ScrubLimits = {
 const BLOBS_PER_PAGE = 200;
 const PAGE_BYTES_MIN = 64 * 1024;
 /** Groups that hold nothing cost a call each. */
-const CALLS_PER_STEP = 16;
+const CALLS_PER_STEP = 64;
 /** The rate is this much higher than the period asks for, to make up for pauses. */
 const HASTE = 1.25;
 

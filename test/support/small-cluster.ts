@@ -45,8 +45,8 @@ export interface Disk {
   identity: Identity;
 }
 
-export const blankDisk = (id: string): Disk => ({
-  blocks: createMemoryDisk(),
+export const blankDisk = (id: string, bytes?: number): Disk => ({
+  blocks: createMemoryDisk(bytes),
   identity: { id, clusterId: undefined, generation: 0 },
 });
 
@@ -97,6 +97,8 @@ export interface SmallClusterOptions {
   nodes?: number;
   gateways?: number;
   nodeOutMs?: number;
+  /** Size of each node's disk. */
+  diskBytes?: number;
   /** By node number; zones of their own by default. */
   zone?: (n: number) => string;
 }
@@ -143,7 +145,7 @@ class World implements SmallCluster {
     await this.#startMeta();
     const zoneOf = this.#options.zone ?? ((n: number) => `zone-${n}`);
     for (let n = 1; n <= (this.#options.nodes ?? 3); n++) {
-      await this.startNode(blankDisk(`node-${n}`), zoneOf(n)).registered;
+      await this.startNode(blankDisk(`node-${n}`, this.#options.diskBytes), zoneOf(n)).registered;
     }
     await this.meta.createBucket({ name: BUCKET, owner: 'o', region: 'r' });
     for (let n = 0; n < (this.#options.gateways ?? 2); n++) {
