@@ -9,6 +9,7 @@ import {
   garbageIdOf,
   garbageKey,
   garbageKeyOf,
+  isVersion,
   justAfter,
   keyOfObject,
   nameOfUpload,
@@ -18,6 +19,8 @@ import {
   partBounds,
   partKey,
   uploadKey,
+  versionBounds,
+  versionKey,
 } from './keyspace.ts';
 
 const HOSTILE = ['a', '/', '..', 'é', '😀', '\uffff', '\ue000', '\u0001', '\u0000', '\u0002', ' '];
@@ -71,6 +74,7 @@ test('the worst key of 1,024 bytes stays within the limits of the store', () => 
   const row = uploadKey(1, worst, uploadId);
   assert.ok(row.length <= KV_LIMITS.keyBytes);
   assert.ok(justAfter(row).length < 2150, 'a bound is cut behind every row');
+  assert.ok(versionKey(1, worst, 'f'.repeat(32)).length <= KV_LIMITS.keyBytes);
   assert.deepEqual(nameOfUpload(row), { key: worst, uploadId });
 });
 
@@ -98,6 +102,33 @@ test('uploads sort by key, then by id, and a longer key comes after all uploads 
       assert.deepEqual(nameOfUpload(longer), { key: text + more, uploadId: '0'.repeat(44) });
     }),
   );
+});
+
+test('versions sort by key, then newest first, and their bounds hold those of one key', () => {
+  fc.assert(
+    fc.property(key, key, (text, more) => {
+      const [newest, middle, oldest] = ['0', '7', 'f'].map((digit) =>
+        versionKey(1, text, digit.repeat(32)),
+      );
+      assert.ok(newest !== undefined && middle !== undefined && oldest !== undefined);
+      const inside = (row: Buffer, after?: string) => {
+        const { start, end } = versionBounds(1, text, after);
+        return Buffer.compare(start, row) <= 0 && Buffer.compare(row, end) < 0;
+      };
+      assert.deepEqual(
+        [newest, middle, oldest].map((row) => inside(row)),
+        [true, true, true],
+      );
+      const after = [newest, middle, oldest].map((row) => inside(row, '7'.repeat(32)));
+      assert.deepEqual(after, [false, false, true]);
+      assert.ok(!inside(versionKey(1, text + more, '0'.repeat(32))));
+      assert.ok(Buffer.compare(oldest, versionKey(1, text + more, '0'.repeat(32))) < 0);
+      assert.ok(!inside(versionKey(2, text, '0'.repeat(32))));
+    }),
+  );
+  for (const wrong of ['', 'null', 'F'.repeat(32), '0'.repeat(31), '0'.repeat(33)]) {
+    assert.equal(isVersion(wrong), false);
+  }
 });
 
 test('part keys sort by number', () => {

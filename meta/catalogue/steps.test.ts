@@ -16,6 +16,7 @@ import {
   partKey,
   partListKey,
   uploadKey,
+  versionKey,
 } from './keyspace.ts';
 import { copyObjectStep, deleteObjectStep, putObjectStep } from './objects.ts';
 import {
@@ -25,9 +26,11 @@ import {
   partCodec,
   partListCodec,
   uploadCodec,
+  type VersionRow,
 } from './records.ts';
 import { testEffects, OWNER, WRITER } from './test-support.ts';
 import { abortUploadStep, putPartStep } from './uploads.ts';
+import type { Scope } from './usage.ts';
 
 const scope = { bucketId: 1, lane: 0 };
 const old = makeBlobId(WRITER, 1);
@@ -46,6 +49,11 @@ const keys = {
   part: partKey(uploadId, 1),
   list: partListKey(list, 0),
   answer: completedKey(uploadId),
+  'middle version': versionKey(1, 'k', 'e1'.repeat(16)),
+  'old version': versionKey(1, 'k', 'e2'.repeat(16)),
+  'oldest version': versionKey(1, 'k', 'e3'.repeat(16)),
+  'pushed version': versionKey(1, 'k', 'ef'.repeat(16)),
+  'first version': versionKey(1, 'k', 'e0'.repeat(16)),
 };
 type Name = keyof typeof keys;
 
@@ -119,8 +127,8 @@ function counterName(key: Uint8Array): string {
   return bytes[2] === 0x67 ? 'garbage' : 'repair';
 }
 
-const put = (draft: Draft) =>
-  putObjectStep(draft, scope, {
+const put = (draft: Draft, bucketScope: Scope = scope) =>
+  putObjectStep(draft, bucketScope, {
     writer: WRITER,
     bucket: 'b',
     key: 'k',
@@ -143,6 +151,29 @@ const copy = (draft: Draft) =>
     key: 'target',
     owner: OWNER,
   });
+
+const enabled = { ...scope, versioning: 'Enabled' as const };
+const suspended = { ...scope, versioning: 'Suspended' as const };
+const none = { kind: 'none' as const };
+/** Four versions of one key; `at`: 0 is the current one, the one in the middle goes by null. */
+function version(at: 0 | 1 | 2 | 3): VersionRow {
+  const ids = ['e0', 'e1', 'e2', 'e3'].map((byte) => byte.repeat(16));
+  const [id = '', newer, older] = [ids[at], ids[at - 1], ids[at + 1]];
+  const row: VersionRow = { ...record, version: id, data: none, size: 1 };
+  if (at !== 2) row.named = true;
+  if (newer !== undefined) row.newer = newer;
+  if (older !== undefined) row.older = older;
+  if (at === 0) row.olderNull = ids[2];
+  return row;
+}
+const chain: [Name, Buffer][] = [
+  row('object', objectCodec, version(0)),
+  row('middle version', objectCodec, version(1)),
+  row('old version', objectCodec, version(2)),
+  row('oldest version', objectCodec, version(3)),
+];
+const removeVersion = (versionId: string) => (draft: Draft) =>
+  deleteObjectStep(draft, suspended, { key: 'k', versionId });
 
 const remove = (draft: Draft) => deleteObjectStep(draft, scope, { key: 'k' });
 
@@ -170,7 +201,7 @@ const cases: {
   {
     title: 'PutObject of a new key',
     rows: [lease],
-    step: put,
+    step: (draft) => put(draft),
     checks: ['fresh blob', 'lease', 'object'],
     set: ['fresh blob', 'object'],
     add: ['bytes 4', 'objects 1'],
@@ -178,7 +209,7 @@ const cases: {
   {
     title: 'PutObject over the only reference to a blob',
     rows: [lease, row('object', objectCodec, record), withBlob(1)],
-    step: put,
+    step: (draft) => put(draft),
     checks: ['fresh blob', 'lease', 'object', 'old blob'],
     set: ['fresh blob', 'garbage', 'object'],
     del: ['old blob'],
@@ -187,7 +218,7 @@ const cases: {
   {
     title: 'PutObject over one of two references to a blob',
     rows: [lease, row('object', objectCodec, record), withBlob(2)],
-    step: put,
+    step: (draft) => put(draft),
     checks: ['fresh blob', 'lease', 'object', 'old blob'],
     set: ['fresh blob', 'object', 'old blob'],
     add: ['bytes -6'],
@@ -214,6 +245,54 @@ const cases: {
     title: 'DeleteObject of nothing',
     rows: [],
     step: remove,
+    checks: [],
+    set: [],
+  },
+  {
+    title: 'PutObject in a versioned bucket, which reads no row more',
+    rows: [lease, row('object', objectCodec, record)],
+    step: (draft) => put(draft, enabled),
+    checks: ['fresh blob', 'lease', 'object'],
+    set: ['fresh blob', 'object', 'pushed version'],
+    add: ['bytes 4', 'objects 1'],
+  },
+  {
+    title: 'DeleteObject in a suspended bucket, of a null version between others',
+    rows: chain,
+    step: (draft) => deleteObjectStep(draft, suspended, { key: 'k' }),
+    checks: ['middle version', 'object', 'old version', 'oldest version'],
+    set: ['first version', 'middle version', 'object', 'oldest version'],
+    del: ['old version'],
+    add: ['bytes -1'],
+  },
+  {
+    title: 'DeleteObject of the current version by its id',
+    rows: chain,
+    step: removeVersion('e0'.repeat(16)),
+    checks: ['middle version', 'object'],
+    set: ['object'],
+    del: ['middle version'],
+    add: ['bytes -1', 'objects -1'],
+  },
+  {
+    title: 'DeleteObject of a version between others, which leaves the current one alone',
+    rows: chain.map(([name, value]) =>
+      name === 'old version'
+        ? row(name, objectCodec, { ...version(2), named: true })
+        : name === 'object'
+          ? row(name, objectCodec, { ...version(0), olderNull: undefined })
+          : [name, value],
+    ),
+    step: removeVersion('e2'.repeat(16)),
+    checks: ['middle version', 'old version', 'oldest version'],
+    set: ['middle version', 'oldest version'],
+    del: ['old version'],
+    add: ['bytes -1', 'objects -1'],
+  },
+  {
+    title: 'DeleteObject of a version that goes by null, by its own id',
+    rows: chain,
+    step: removeVersion('e2'.repeat(16)),
     checks: [],
     set: [],
   },
