@@ -134,6 +134,18 @@ describe('a change of the layout', () => {
     );
   });
 
+  it('that gives a node another disk is never held up by those that wait for the old one', async () => {
+    const w = await world(6);
+    for (const n of [4, 5, 6]) await w.change({ kind: 'add', node: `node-${n}` });
+    w.silent.add('node-4');
+    await w.pass(10_000);
+    const again = [{ kind: 'replace', node: 'node-4' }] as const;
+    await assert.rejects(w.change(...again, { kind: 'drain', node: 'node-5' }), /3 layout changes/);
+    await w.membership().revertLayout();
+    await w.change(...again);
+    assert.equal(w.cluster().view().previous.length, 4);
+  });
+
   it('waits for deletions under way, and holds the next ones back', async () => {
     const w = await world();
     const { changes } = w.cluster();

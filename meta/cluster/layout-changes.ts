@@ -32,7 +32,7 @@ import {
 
 /** Older layouts beside which an operator may begin another change. */
 const PREVIOUS_MAX = 3;
-/** The same for what must be done in any case: when a node is out. */
+/** The same for what must be done in any case: when a node is out, or its disk is lost. */
 const PREVIOUS_AT_ALL = 8;
 const ROWS_PER_COMMIT = 1000;
 
@@ -42,6 +42,11 @@ export interface LayoutSettings {
   groups: number;
   /** A node that is silent for this long is out. */
   nodeOutMs: number;
+}
+
+/** It ends the waiting for a node that will not answer again as it was. */
+function unblocks(change: LayoutChange): boolean {
+  return change.kind === 'replace' || (change.kind === 'remove' && change.force === true);
 }
 
 export class LayoutChanges {
@@ -179,7 +184,9 @@ export class LayoutChanges {
         );
       }
       const { previous } = this.layouts;
-      if (previous.length >= PREVIOUS_MAX) {
+      // What others wait for may be the very disk that this replaces.
+      const most = staged.changes.every(unblocks) ? PREVIOUS_AT_ALL : PREVIOUS_MAX;
+      if (previous.length >= most) {
         throw new Failure(
           'conflict',
           `${previous.length} layout changes are still being carried out: wait until data has been ` +
