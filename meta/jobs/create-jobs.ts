@@ -100,7 +100,7 @@ export async function createJobs(parts: JobParts): Promise<HealingJobs> {
       fsckReport: async () => fsck.report(),
     },
     async stop() {
-      repair.end();
+      for (const job of [repair, scrub, orphans]) job.end();
       await fsck.stop();
     },
   };

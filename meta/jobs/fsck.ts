@@ -78,7 +78,7 @@ export class Fsck {
   readonly #options: FsckOptions;
   #report: FsckReport | undefined;
   #running: Promise<void> | undefined;
-  #stopping = false;
+  readonly #stopping = new AbortController();
 
   constructor(options: FsckOptions) {
     this.#options = options;
@@ -91,7 +91,7 @@ export class Fsck {
     }
     const report = newReport();
     this.#report = report;
-    const run = new FsckRun(this.#options, report, repair, () => this.#stopping);
+    const run = new FsckRun(this.#options, report, repair, this.#stopping.signal);
     this.#running = run.all();
     return structuredClone(report);
   }
@@ -105,7 +105,7 @@ export class Fsck {
   }
 
   async stop(): Promise<void> {
-    this.#stopping = true;
+    this.#stopping.abort();
     await this.#running;
   }
 }
@@ -127,7 +127,7 @@ class FsckRun {
   readonly #options: FsckOptions;
   readonly #report: FsckReport;
   readonly #repair: boolean;
-  readonly #stopping: () => boolean;
+  readonly #stopping: AbortSignal;
   readonly #placement: Placement | undefined;
   readonly #silent = new Set<string>();
   /** Blocks found lost, by name: each counts once. */
@@ -135,7 +135,7 @@ class FsckRun {
   #candidates = new Map<BlobId, Candidate[]>();
   #candidateCount = 0;
 
-  constructor(options: FsckOptions, report: FsckReport, repair: boolean, stopping: () => boolean) {
+  constructor(options: FsckOptions, report: FsckReport, repair: boolean, stopping: AbortSignal) {
     this.#options = options;
     this.#report = report;
     this.#repair = repair;
@@ -170,8 +170,12 @@ class FsckRun {
     log.info({ ...findings, repaired, unreachable, problem }, 'a check has ended');
   }
 
+  #call(): { timeoutMs: number; signal: AbortSignal } {
+    return { timeoutMs: CALL_TIMEOUT_MS, signal: this.#stopping };
+  }
+
   #turn(): void {
-    if (this.#stopping()) throw new Failure('cancelled', 'the metadata service was stopped');
+    if (this.#stopping.aborted) throw new Failure('cancelled', 'the metadata service was stopped');
   }
 
   #found(what: keyof FsckReport['findings'], sentence: string): void {
@@ -203,7 +207,7 @@ class FsckRun {
         rows,
         placement,
         node: (id) => this.#node(id),
-        timeoutMs: CALL_TIMEOUT_MS,
+        call: this.#call(),
         absent: async (absent) => {
           for (const { key, node, row } of absent) {
             await this.#badReplica('missing', node, key, row, placement);
@@ -305,7 +309,7 @@ class FsckRun {
     do {
       this.#turn();
       const query = { group, after, bytesMax: VERIFY_BYTES };
-      const page = await this.#ask(id, () => node.verify(query, { timeoutMs: CALL_TIMEOUT_MS }));
+      const page = await this.#ask(id, () => node.verify(query, this.#call()));
       if (page === undefined) return;
       const rows = await this.#options.blobs.get(page.corrupt.map(({ blob }) => blob));
       for (const [index, key] of page.corrupt.entries()) {
@@ -328,7 +332,7 @@ class FsckRun {
     for (;;) {
       this.#turn();
       const query = { group, after, limit: LIST_PAGE_MAX };
-      const page = await this.#ask(id, () => node.list(query, { timeoutMs: CALL_TIMEOUT_MS }));
+      const page = await this.#ask(id, () => node.list(query, this.#call()));
       if (page === undefined) return;
       const keys = page.map(({ key }) => key);
       const names = keys.map(({ blob }) => blob);
@@ -369,7 +373,7 @@ class FsckRun {
 
   async #delete(id: string, node: StorageNode, keys: readonly BlockKey[]): Promise<void> {
     const gone = await this.#ask(id, async () => {
-      await node.delete(keys, { timeoutMs: CALL_TIMEOUT_MS });
+      await node.delete(keys, this.#call());
       return keys.length;
     });
     this.#report.repaired += gone ?? 0;
@@ -417,8 +421,7 @@ class FsckRun {
       for (let from = 0; from < keys.length; from += KEYS_PER_CALL_MAX) {
         const batch = keys.slice(from, from + KEYS_PER_CALL_MAX);
         const node = this.#node(id);
-        const there =
-          node && (await this.#ask(id, () => node.has(batch, { timeoutMs: CALL_TIMEOUT_MS })));
+        const there = node && (await this.#ask(id, () => node.has(batch, this.#call())));
         if (there === undefined) continue;
         const orphans = batch.filter((_, index) => there[index] === true);
         for (const key of orphans) {

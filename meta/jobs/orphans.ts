@@ -130,6 +130,7 @@ export class OrphanJob implements Job {
   readonly #control: JobControl;
   readonly #gate: ReaderGate;
   readonly #meter: Meter;
+  readonly #ending = new AbortController();
   #lanes: Lane[] = [];
   #groups = 0;
   #beganAt: number | undefined;
@@ -184,6 +185,11 @@ export class OrphanJob implements Job {
 
   async resume(): Promise<void> {
     await this.#control.change({ paused: false });
+  }
+
+  /** Before the loop is stopped: calls under way are given up. */
+  end(): void {
+    this.#ending.abort();
   }
 
   /** One step of every node that is due. True: there is more to do at once. */
@@ -252,7 +258,7 @@ export class OrphanJob implements Job {
   async #page(lane: Lane, node: StorageNode): Promise<number> {
     const { group, after } = lane;
     const query = { group, after, limit: LIST_PAGE_MAX };
-    const blocks = await node.list(query, { timeoutMs: this.#limits.callTimeoutMs });
+    const blocks = await node.list(query, this.#call());
     this.#counts.blocks += blocks.length;
     const keys = blocks.map(({ key }) => key);
     const orphans = await orphansAmong(
@@ -274,13 +280,16 @@ export class OrphanJob implements Job {
     return blocks.length;
   }
 
+  #call(): { timeoutMs: number; signal: AbortSignal } {
+    return { timeoutMs: this.#limits.callTimeoutMs, signal: this.#ending.signal };
+  }
+
   async #removeReleased(): Promise<void> {
-    const timeoutMs = this.#limits.callTimeoutMs;
     for (const { node: id, keys } of this.#gate.release()) {
       const node = this.#options.node(id);
       try {
         for (let from = 0; from < keys.length; from += KEYS_PER_CALL_MAX) {
-          await node?.delete(keys.slice(from, from + KEYS_PER_CALL_MAX), { timeoutMs });
+          await node?.delete(keys.slice(from, from + KEYS_PER_CALL_MAX), this.#call());
         }
         if (node !== undefined) this.#counts.removed += keys.length;
         this.#problem = undefined;

@@ -1,4 +1,5 @@
 /** From metadata to nodes: does every node have the blocks that it should? Asked in large batches. */
+import type { CallOptions } from '../../base/call.ts';
 import { type BlockKey, KEYS_PER_CALL_MAX, type StorageNode } from '../../storage-node/protocol.ts';
 import type { FoundBlob } from '../catalogue/catalogue.ts';
 import { blockCount, blockKeys, idsOfGroup, isMoving, type Placement } from './placed.ts';
@@ -30,10 +31,10 @@ export async function askPresence(options: {
   rows: readonly FoundBlob[];
   placement: Placement;
   node: (id: string) => StorageNode | undefined;
-  timeoutMs: number;
+  call: CallOptions;
   absent: (found: AbsentBlock[]) => Promise<void>;
 }): Promise<Presence> {
-  const { rows, placement, node, timeoutMs, absent } = options;
+  const { rows, placement, node, call, absent } = options;
   const { layout } = placement;
   const result: Presence = { blocks: 0, replicas: 0, silent: new Set() };
   const batches = new Map<string, Asked[]>();
@@ -43,7 +44,7 @@ export async function askPresence(options: {
     try {
       found = await node(id)?.has(
         asked.map(({ key }) => key),
-        { timeoutMs },
+        call,
       );
     } catch {
       found = undefined;

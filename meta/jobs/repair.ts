@@ -168,7 +168,9 @@ export class RepairJob implements Job {
   /** Blobs by what they miss, as of the last walk along the whole queue. `blobs`: how many there are. */
   histogram(blobs: number): ReplicaHistogram {
     if (this.#depth === 0) return { whole: blobs, missingOne: 0, missingTwo: 0, lost: 0 };
-    const { one: missingOne, more: missingTwo } = this.#histogram;
+    const { one, more: missingTwo } = this.#histogram;
+    // Before the first walk is through, every entry is taken for a blob of its own.
+    const missingOne = one + missingTwo === 0 ? this.#depth : one;
     const lost = this.#lostBlobs().size;
     const whole = Math.max(0, blobs - missingOne - missingTwo);
     return { whole, missingOne, missingTwo, lost };

@@ -88,6 +88,7 @@ export class ScrubJob implements Job {
   readonly #verified: VerifiedTimes;
   readonly #patience: NodePatience;
   readonly #meter: Meter;
+  readonly #ending = new AbortController();
   #lanes: Lane[] = [];
   /** The walk along the metadata. */
   #blobs: { after: BlobId | undefined; ended: boolean; count: number; dueAt: number } | undefined;
@@ -184,6 +185,11 @@ export class ScrubJob implements Job {
   async setRate(bytesPerSecond: number): Promise<void> {
     await this.#control.change({ rate: bytesPerSecond });
     for (const lane of this.#lanes) lane.dueAt = 0;
+  }
+
+  /** Before the loop is stopped: calls under way are given up. */
+  end(): void {
+    this.#ending.abort();
   }
 
   /** One step of every node that is due. True: there is more to do at once. */
@@ -306,8 +312,8 @@ export class ScrubJob implements Job {
     }
   }
 
-  #call(): { timeoutMs: number } {
-    return { timeoutMs: this.#limits.callTimeoutMs };
+  #call(): { timeoutMs: number; signal: AbortSignal } {
+    return { timeoutMs: this.#limits.callTimeoutMs, signal: this.#ending.signal };
   }
 
   async #page(
@@ -364,7 +370,7 @@ export class ScrubJob implements Job {
       rows,
       placement,
       node: (id) => (this.#patience.mayAsk(id) ? this.#options.node(id) : undefined),
-      timeoutMs: this.#limits.callTimeoutMs,
+      call: this.#call(),
       absent: async (found) => {
         this.#counts.missing += found.length;
         const names = new Map(found.map(({ key, node }) => [`${key.blob} ${node}`, { key, node }]));
