@@ -35,6 +35,7 @@ class Traffic {
       ...[0, 1, 2].map((id) => this.#write(`${name}/${id}`, id)),
       this.#read(0),
       this.#read(1),
+      this.#upload(`${name}/slow`),
     ]);
     this.#work.catch(() => this.#stopped.abort());
   }
@@ -60,6 +61,33 @@ class Traffic {
       }
       this.requests += 1;
       await sleep(1);
+    }
+  }
+
+  /** Uploads that last: their blocks are written by several layouts, and committed under the last. */
+  async #upload(name: string): Promise<void> {
+    const { engine } = this.#cluster.engines[0] ?? assert.fail();
+    for (let round = 0; !this.#stopped.signal.aborted; round++) {
+      const key = `${name}/${round}`;
+      const body = seededBytes(key, 60_000);
+      const slowly = async function* (): AsyncGenerator<Uint8Array> {
+        for (let from = 0; from < body.length; from += 5000) {
+          await sleep(100);
+          yield body.subarray(from, from + 5000);
+        }
+      };
+      const object = { size: body.length, etag: md5(body), owner: 'o', system: {}, user: {} };
+      const answer = await engine.store(slowly(), ({ writer, data, missing }) =>
+        this.#cluster.meta.putObject({
+          writer,
+          bucket: BUCKET,
+          key,
+          object: { ...object, data },
+          missing,
+        }),
+      );
+      assert.ok(answer.ok);
+      this.live.set(key, md5(body));
     }
   }
 
