@@ -8,7 +8,7 @@
  *   chunk   format u8 ‖ XXH64 over name, index and content (u64) ‖ rows as in a record, zstd
  */
 import { promisify } from 'node:util';
-import { zstdCompress, zstdDecompress } from 'node:zlib';
+import { zstdCompress, zstdCompressSync, zstdDecompress, zstdDecompressSync } from 'node:zlib';
 import { z } from 'zod';
 import { hashBytes } from '../../base/checksum.ts';
 import { Failure } from '../../base/failure.ts';
@@ -25,8 +25,20 @@ const CHUNK_BYTES_MAX = 16 * 1024 ** 2;
 /** Index of the manifest among the chunks. */
 export const MANIFEST_INDEX = 0xffffffff;
 
-const compress = promisify(zstdCompress);
-const decompress = promisify(zstdDecompress);
+const compressApart = promisify(zstdCompress);
+const decompressApart = promisify(zstdDecompress);
+/** Bytes that are packed or unpacked sooner here than handed to another thread. */
+const SMALL_BYTES = 64 * 1024;
+
+const compress = async (bytes: Buffer): Promise<Buffer> =>
+  bytes.length <= SMALL_BYTES ? zstdCompressSync(bytes) : await compressApart(bytes);
+
+const decompress = async (bytes: Buffer): Promise<Buffer> => {
+  const options = { maxOutputLength: CHUNK_BYTES_MAX };
+  return bytes.length <= SMALL_BYTES
+    ? zstdDecompressSync(bytes, options)
+    : await decompressApart(bytes, options);
+};
 
 export interface Manifest extends SnapshotName {
   clusterId: string;
@@ -114,7 +126,7 @@ export async function decodeChunk(
   bytes: Buffer,
 ): Promise<Write[]> {
   const packed = unsealChunk(name, index, bytes);
-  return decodeRows(await decompress(packed, { maxOutputLength: CHUNK_BYTES_MAX }));
+  return decodeRows(await decompress(packed));
 }
 
 /** Throws like `decodeChunk` when the chunk is not what was written. */
