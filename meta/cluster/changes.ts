@@ -137,7 +137,14 @@ class Draft {
   }
 
   #replace(state: NodeState): void {
-    const placed = this.#placedOf(state);
+    const placed = this.#placed.get(state.id);
+    if (placed === undefined) {
+      throw new Failure(
+        'invalid',
+        `node ${state.id} is not in the layout (any more): it needs no other disk. If it is waited for ` +
+          `and will not come back, run \`ashlar node remove ${state.id} --force\``,
+      );
+    }
     if (state.up) {
       throw new Failure(
         'conflict',

@@ -96,17 +96,23 @@ export class Operator {
     const early = this.#random.chance(0.5);
     if (early) this.#cluster.start(process);
     for (;;) {
-      const change: LayoutChange = { kind: 'replace', node: identity.id };
+      await this.#cluster.sleep(DOWN_MS / 2);
+      // It may have been taken in: a node that has nothing needs no leave.
+      if (identity.clusterId !== undefined || this.#cluster.isGone(identity.id)) break;
+      const infos = await this.#ask('node list', (admin) => admin.nodes());
+      const info = infos?.find(({ id }) => id === identity.id);
+      if (info === undefined) continue;
+      // A node that was leaving has no place to come back to: it is given up.
+      const change: LayoutChange = info.inLayout
+        ? { kind: 'replace', node: identity.id }
+        : { kind: 'remove', node: identity.id, force: true };
       this.#cluster.trace(`--- layout change: ${JSON.stringify(change)}`);
       const plan = await this.#ask('stage', (admin) => admin.stageLayout({ changes: [change] }));
       if (plan !== undefined) {
         const state = await this.#ask('apply', (admin) => admin.applyLayout({ epoch: plan.epoch }));
         if (state !== undefined) break;
       }
-      // It may have been taken in: a node that has nothing needs no leave.
-      if (identity.clusterId !== undefined || this.#cluster.isGone(identity.id)) break;
       await this.#ask('revert', (admin) => admin.revertLayout());
-      await this.#cluster.sleep(DOWN_MS / 2);
     }
     node.blank = false;
     this.#cluster.start(process);
