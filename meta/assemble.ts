@@ -88,7 +88,7 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
     (await createJournaling({
       ...parts,
       cluster,
-      node: (id) => directory.node(id),
+      connectNode: options.connectNode,
       jobRows: rows,
       effects,
       log,

@@ -9,7 +9,6 @@ import { BLOB_ID_BYTES, type BlobId, parseBlobId } from '../base/ids.ts';
 import type { JournalPosition } from './journal-record.ts';
 
 export {
-  decodeJournalRecord,
   decodeJournalRecords,
   encodeJournalRecord,
   type JournalPosition,

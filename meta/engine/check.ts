@@ -45,7 +45,8 @@ export async function checkStoreInChild(options: CheckOptions): Promise<number> 
   throw new Failure(
     'corrupt',
     `the metadata store in ${folder} is damaged: its check ended with ` +
-      `${lines.at(-1) ?? how}. Do not delete it: restore it from a backup, or keep it for rescue.`,
+      `${lines.at(-1) ?? how}. Do not delete it: move the folder away and make the store anew ` +
+      'from the storage nodes with `ashlar meta rebuild`, or from a backup.',
   );
 }
 

@@ -78,8 +78,9 @@ class OwnedFolder implements MetaFolder {
     if (known?.clusterId !== undefined && !hasStore) {
       throw new Failure(
         'corrupt',
-        `the metadata store is gone from ${folder}. If its disk is not mounted, mount it; ` +
-          'do not start with an empty folder while the storage nodes still hold data.',
+        `the metadata store is gone from ${folder}. If its disk is not mounted, mount it. If it is ` +
+          'lost, move what is left of the folder away and make the store anew from the storage ' +
+          'nodes with `ashlar meta rebuild`. Do not start with an empty folder.',
       );
     }
     if (known === undefined && hasStore) {

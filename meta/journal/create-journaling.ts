@@ -6,8 +6,9 @@ import type { StorageNode } from '../../storage-node/protocol.ts';
 import type { JournalStatus, MetaAdmin } from '../admin-protocol.ts';
 import type { KeyValueStore } from '../engine/kv.ts';
 import type { JobRows } from '../jobs/job.ts';
-import type { ClusterView } from '../protocol.ts';
+import type { ClusterView, NodeView } from '../protocol.ts';
 import { createBackup } from './backup.ts';
+import { JournalConnections } from './connections.ts';
 import type { JournaledStore, MetaJournal } from './journal.ts';
 import { SnapshotJob } from './snapshot-job.ts';
 import { nodesSource } from './source.ts';
@@ -74,13 +75,14 @@ export interface Journaling {
 export async function createJournaling(
   options: JournalParts & {
     cluster: { clusterId: string; boot: number; view(): ClusterView };
-    node: (id: string) => StorageNode | undefined;
+    /** A connection of the journal's own. */
+    connectNode: (node: NodeView) => StorageNode & { close?: () => Promise<void> };
     jobRows: JobRows;
     effects: Effects;
     log: Log;
   },
 ): Promise<Journaling> {
-  const { journal, store, cluster, node, settings, effects, log } = options;
+  const { journal, store, cluster, settings, effects, log } = options;
   const job = new SnapshotJob({
     everyMs: settings.snapshotEveryMs,
     journalBytesMax: settings.journalBytesMax,
@@ -93,10 +95,12 @@ export async function createJournaling(
     log,
   });
   await job.load();
+  const connections = new JournalConnections(options.connectNode);
+  // Also those that are down, as far as is known: at a start nobody has said yet that he is up.
   const peers = () =>
-    cluster.view().nodes.flatMap(({ id }) => {
-      const kept = node(id)?.journal;
-      return kept === undefined ? [] : [{ id, journal: kept }];
+    cluster.view().nodes.flatMap((node) => {
+      const kept = connections.journal(node);
+      return kept === undefined ? [] : [{ id: node.id, journal: kept }];
     });
   return {
     job,
@@ -142,9 +146,13 @@ export async function createJournaling(
         peers,
         known: () => cluster.view().nodes.length,
         laidOut: () => cluster.view().layout !== undefined,
+        findSnapshots: (peers) => job.look(peers),
         firstSnapshot: () => job.first(),
       });
     },
-    stop: () => journal.stop(),
+    async stop() {
+      await journal.stop();
+      await connections.close();
+    },
   };
 }

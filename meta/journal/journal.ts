@@ -44,6 +44,8 @@ export const COPIES = 2;
 /** Openings of one start: generations of different starts never meet. */
 export const OPENINGS_PER_BOOT: number = 2 ** 24;
 const TOKEN_BYTES = 8;
+/** How long a slow node is waited for when enough have answered. */
+const LINGER_MS = 100;
 /** Rows written while the journal is closed that its next first record takes. */
 const EARLY_KEYS_MAX = 1000;
 
@@ -67,13 +69,15 @@ export interface JournalNodes {
   clusterId: string;
   /** Number of this start of the service. */
   boot: number;
-  /** Nodes that can be reached, as far as is known. */
+  /** The nodes of the cluster; calls to those that cannot be reached fail. */
   peers: () => { id: string; journal: JournalNode }[];
   /** How many nodes there are. */
   known: () => number;
   /** Blocks have a place: from now on everything is journaled. */
   laidOut: () => boolean;
-  /** Makes sure that there is a snapshot at or after `position` before anything is acknowledged. */
+  /** Finds the snapshots on these nodes and sets the journal's `floor`. */
+  findSnapshots: (peers: readonly Peer[]) => Promise<void>;
+  /** Makes sure that there is one that all records follow, before anything is acknowledged. */
   firstSnapshot: () => Promise<void>;
 }
 
@@ -465,6 +469,7 @@ export class MetaJournal implements CommitLog, PeerSource {
     if (claimed.length < COPIES) throw new Failure('unavailable', 'too few nodes took the claim');
     if (!this.#hasLine) this.#beginLine(claimed.map(({ state }) => state));
     else if (!this.#opened && (await this.#replay(claimed))) return;
+    await nodes.findSnapshots(this.#hasLine ? claimed.map(({ peer }) => peer) : []);
     // Those that agree with us first: the others may need records from them.
     this.#bytes = Math.max(...claimed.map(({ state }) => state.bytes));
     this.#first = Math.min(...claimed.map(({ state }) => state.base.sequence));
@@ -518,23 +523,20 @@ export class MetaJournal implements CommitLog, PeerSource {
 
   /** The nodes' states; undefined: too few answer. Refuses the store when it is an old copy. */
   async #ask(nodes: JournalNodes): Promise<Map<string, { journal: JournalNode }> | undefined> {
-    const answers = await Promise.allSettled(
-      nodes.peers().map(async ({ id, journal }) => {
-        const state = await journal.state({ timeoutMs: CALL_TIMEOUT_MS });
-        return { id, journal, state };
-      }),
-    );
     const found = new Map<string, { journal: JournalNode }>();
-    for (const answer of answers) {
-      if (answer.status === 'rejected') continue;
-      const { id, journal, state } = answer.value;
-      if (this.#isForeign(state)) {
-        this.#refuse(OLD_COPY);
-        return undefined;
-      }
-      found.set(id, { journal });
-    }
     const known = nodes.known();
+    const enough = Promise.withResolvers<void>();
+    const answers = nodes.peers().map(async ({ id, journal }) => {
+      const state = await journal.state({ timeoutMs: CALL_TIMEOUT_MS });
+      if (this.#isForeign(state)) this.#refuse(OLD_COPY);
+      found.set(id, { journal });
+      if (found.size >= Math.max(COPIES, known - 1)) enough.resolve();
+    });
+    // The others get a moment: what follows from the beginning needs not to catch up.
+    const { clock } = this.#options.effects;
+    const lingering = enough.promise.then(() => clock.sleep(LINGER_MS));
+    await Promise.race([Promise.allSettled(answers), lingering]);
+    if (!this.#isClosed()) return undefined;
     this.#problem = `${found.size} of ${known} storage nodes answer, and the metadata journal needs ${COPIES}`;
     const now = this.#options.effects.clock.monotonic();
     if (found.size < COPIES) {

@@ -28,6 +28,8 @@ import { manifestsOn, newestFirst } from './source.ts';
 const JOB_NAME = 'snapshot';
 const KEPT = 2;
 const CALL_TIMEOUT_MS = 20_000;
+/** After a change among the nodes, snapshots that are short of copies are left for so long. */
+const SETTLE_MS = 10_000;
 /** Between two chunks, so that the service answers meanwhile. */
 const CHUNK_PAUSE_MS = 2;
 const LAST_KEY = Buffer.alloc(KV_LIMITS.keyBytes, 0xff);
@@ -59,6 +61,9 @@ export class SnapshotJob implements Job {
   readonly #options: SnapshotOptions;
   readonly #control: JobControl;
   #held: Held[] | undefined;
+  /** The nodes that followed when they were last asked, and since when. */
+  #seen: readonly string[] = [];
+  #seenAt = 0;
   #wanted = false;
   #dueAt: number;
   #progress: { rows: number; total: number; sinceMs: number } | undefined;
@@ -117,8 +122,7 @@ export class SnapshotJob implements Job {
   /** While the journal is being opened: nothing is acknowledged that could not be made anew. */
   async first(): Promise<void> {
     const { rows, waitRowsMax, journal } = this.#options;
-    await this.#look();
-    if (this.newest() !== undefined && !journal.gapped) return;
+    if (this.#held !== undefined && this.#held.length > 0 && !journal.gapped) return;
     this.#wanted = true;
     if (rows() <= waitRowsMax && journal.mode === 'sync') await this.#take();
   }
@@ -126,11 +130,13 @@ export class SnapshotJob implements Job {
   /** One look at whether a snapshot is due, and the snapshot. */
   async round(): Promise<void> {
     const { journal } = this.#options;
-    if (journal.state !== 'open') {
-      this.#held = undefined;
-      return;
+    if (journal.state !== 'open') return;
+    const live = journal.live().map(({ id }) => id);
+    if (live.join() !== this.#seen.join()) {
+      this.#seen = live;
+      this.#seenAt = this.#options.effects.clock.monotonic();
+      await this.look(journal.live());
     }
-    if (this.#held === undefined) await this.#look();
     if (!this.#isDue()) return;
     try {
       await this.#take();
@@ -148,18 +154,16 @@ export class SnapshotJob implements Job {
     if (this.#control.paused) return false;
     const newest = this.#held?.[0];
     if (newest === undefined) return true;
-    const live = journal.live();
-    const copies = live.filter(({ id }) => newest.nodes.has(id)).length;
-    if (copies < Math.min(COPIES, live.length)) return true;
+    const settled = effects.clock.monotonic() - this.#seenAt >= SETTLE_MS;
+    if (settled && newest.nodes.size < COPIES) return true;
     if (newest.manifest.until >= journal.head.sequence) return false;
     return journal.bytes > journalBytesMax || effects.clock.monotonic() >= this.#dueAt;
   }
 
-  /** Asks the nodes which snapshots they have. */
-  async #look(): Promise<void> {
-    const { journal } = this.#options;
+  /** Asks these nodes which snapshots they have. */
+  async look(peers: readonly Peer[]): Promise<void> {
     const found = new Map<string, Held>();
-    for (const { id, journal: node } of journal.live()) {
+    for (const { id, journal: node } of peers) {
       const manifests = await manifestsOn(node).catch(() => []);
       for (const manifest of manifests) {
         const name = `${manifest.generation}/${manifest.sequence}`;
@@ -175,8 +179,7 @@ export class SnapshotJob implements Job {
 
   /** The journal on the nodes reaches back to the older of the snapshots that are kept. */
   #setFloor(): void {
-    const whole = (this.#held ?? []).filter(({ nodes }) => nodes.size >= COPIES);
-    this.#options.journal.floor = whole.slice(0, KEPT).at(-1)?.manifest.start;
+    this.#options.journal.floor = (this.#held ?? []).slice(0, KEPT).at(-1)?.manifest.start;
   }
 
   async #take(): Promise<void> {

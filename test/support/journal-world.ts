@@ -154,6 +154,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     peers: () => nodes.filter(({ mood }) => mood !== 'away'),
     known: () => nodes.length,
     laidOut: () => true,
+    findSnapshots: (peers) => job.look(peers),
     firstSnapshot: () => job.first(),
   });
   return {
