@@ -176,8 +176,8 @@ export interface MissingReplica {
 
 /** Evaluated inside the commit, on the current version. */
 export interface WriteCondition {
-  /** `*`: the key must not exist. */
-  ifNoneMatch?: '*' | undefined;
+  /** `*`: the key must not exist. An ETag without quotes: the object must be another one, or none. */
+  ifNoneMatch?: string | undefined;
   /** ETag without quotes, or `*` for any existing version. A missing key is NoSuchKey. */
   ifMatch?: string | undefined;
   /** DeleteObject only. */

@@ -103,7 +103,7 @@ const blobRef = { blob: blobId, size: count, blockSize: count };
 const missing = listOf(record({ blob: blobId, node: name }), REPORTS_MAX);
 const condition = optional(
   record({
-    ifNoneMatch: optional(oneOf('*')),
+    ifNoneMatch: optional(text),
     ifMatch: optional(text),
     ifMatchSize: optional(count),
     ifMatchModifiedMs: optional(time),

@@ -90,13 +90,14 @@ test('304 carries the validators, 412 names the condition', () => {
   );
 });
 
-test('a write takes If-None-Match: * or one If-Match, and refuses what it cannot decide', () => {
+test('a write takes one If-None-Match or one If-Match, and refuses what it cannot decide', () => {
   assert.equal(parseWriteCondition({}), undefined);
   assert.deepEqual(parseWriteCondition({ 'if-none-match': '*' }), { ifNoneMatch: '*' });
+  assert.deepEqual(parseWriteCondition({ 'if-none-match': '"abc"' }), { ifNoneMatch: 'abc' });
   assert.deepEqual(parseWriteCondition({ 'if-match': '"abc"' }), { ifMatch: 'abc' });
   assert.deepEqual(parseWriteCondition({ 'if-match': '*' }), { ifMatch: '*' });
   for (const headers of [
-    { 'if-none-match': '"abc"' },
+    { 'if-none-match': '"a", "b"' },
     { 'if-match': '"a"', 'if-none-match': '*' },
     { 'if-match': '"a", "b"' },
     { 'if-unmodified-since': AT },

@@ -7,8 +7,8 @@ import type { HeaderMap } from './request.ts';
 
 /**
  * The condition of a write, to be decided inside its commit. `undefined` when there is none.
- * Throws NotImplemented for what S3 does not know on writes: If-None-Match with an ETag, both
- * headers at once, several ETags, If-Unmodified-Since.
+ * If-None-Match takes an ETag, too, as RFC 9110 has it (AWS knows `*` only). Throws NotImplemented
+ * for both headers at once, several ETags, If-Unmodified-Since.
  */
 export function parseWriteCondition(headers: HeaderMap): WriteCondition | undefined {
   const ifMatch = headers['if-match'];
@@ -16,9 +16,8 @@ export function parseWriteCondition(headers: HeaderMap): WriteCondition | undefi
   refuseDates(headers);
   if (ifMatch === undefined && ifNoneMatch === undefined) return undefined;
   if (ifMatch !== undefined && ifNoneMatch !== undefined) throw notImplemented('If-None-Match');
-  if (ifMatch !== undefined) return { ifMatch: singleEtag(ifMatch) };
-  if (ifNoneMatch?.trim() !== '*') throw notImplemented('If-None-Match');
-  return { ifNoneMatch: '*' };
+  if (ifMatch !== undefined) return { ifMatch: singleEtag('If-Match', ifMatch) };
+  return { ifNoneMatch: singleEtag('If-None-Match', ifNoneMatch ?? '') };
 }
 
 /** The condition of DeleteObject: If-Match, x-amz-if-match-size, x-amz-if-match-last-modified-time. */
@@ -30,7 +29,7 @@ export function parseDeleteCondition(headers: HeaderMap): WriteCondition | undef
   if (headers['if-none-match'] !== undefined) throw notImplemented('If-None-Match');
   if (ifMatch === undefined && size === undefined && modified === undefined) return undefined;
   const condition: WriteCondition = {};
-  if (ifMatch !== undefined) condition.ifMatch = singleEtag(ifMatch);
+  if (ifMatch !== undefined) condition.ifMatch = singleEtag('If-Match', ifMatch);
   if (size !== undefined) {
     if (!/^\d{1,15}$/.test(size)) throw invalidArgument('x-amz-if-match-size', size);
     condition.ifMatchSize = Number(size);
@@ -48,10 +47,10 @@ function refuseDates(headers: HeaderMap): void {
   if (headers['if-unmodified-since'] !== undefined) throw notImplemented('If-Unmodified-Since');
 }
 
-function singleEtag(header: string): string {
+function singleEtag(name: string, header: string): string {
   const [tag, ...more] = parseEtagList(header);
-  if (more.length > 0) throw notImplemented('If-Match');
-  if (tag === undefined) throw invalidArgument('If-Match', header);
+  if (more.length > 0) throw notImplemented(name);
+  if (tag === undefined) throw invalidArgument(name, header);
   return tag;
 }
 

@@ -16,7 +16,10 @@ export function judgeWrite(
   current: ObjectRecord | null,
 ): Answer<never> | undefined {
   if (condition === undefined) return undefined;
-  if (condition.ifNoneMatch === '*' && current !== null) return failed('If-None-Match');
+  const { ifNoneMatch } = condition;
+  if (ifNoneMatch !== undefined && current !== null) {
+    if (ifNoneMatch === '*' || ifNoneMatch === current.etag) return failed('If-None-Match');
+  }
   if (condition.ifMatch !== undefined) {
     if (current === null) return { ok: false, refusal: 'NoSuchKey' };
     if (condition.ifMatch !== '*' && condition.ifMatch !== current.etag) return failed('If-Match');

@@ -46,8 +46,8 @@ const USAGE_TRIES = 3;
 export interface RecountParts {
   store: Pick<KeyValueStore, 'get' | 'range'>;
   garbage: Pick<GarbageQueue, 'next'>;
-  /** How many blobs there are, roughly. */
-  blobs: number;
+  /** Blobs whose references are counted in one pass. */
+  targetsMax?: number | undefined;
   /** A sentence for each contradiction. */
   found: (sentence: string) => void;
   /** Called between pages; throws to end the count. */
@@ -60,12 +60,16 @@ type Store = RecountParts['store'];
 type Target = string;
 const listTarget = (list: string): Target => `list:${list}`;
 
-export async function recount(parts: RecountParts): Promise<void> {
-  const passes = Math.max(1, Math.ceil(parts.blobs / TARGETS_MAX));
+/** Returns how many blobs there were when it began. */
+export async function recount(parts: RecountParts): Promise<number> {
+  let blobs = 0;
+  for await (const _ of rowsIn(parts, blobBounds())) blobs += 1;
+  const passes = Math.max(1, Math.ceil(blobs / (parts.targetsMax ?? TARGETS_MAX)));
   for (let pass = 0; pass < passes; pass++) {
     await recountReferences(parts, (target) => partitionOf(target, passes) === pass);
   }
   await recountUsage(parts);
+  return blobs;
 }
 
 function partitionOf(target: Target, passes: number): number {

@@ -53,11 +53,24 @@ test('PutObject with If-Match replaces that version only, and never creates', as
   assert.equal((await bytesOf(await s3.getObject({ Bucket, Key: 'a' }))).toString(), 'four');
 });
 
+test('PutObject with an ETag in If-None-Match writes unless that object is the current one', async () => {
+  const { s3 } = server;
+  const Bucket = await server.bucket();
+  const put = (Body: string, IfNoneMatch: string) =>
+    s3.putObject({ Bucket, Key: 'a', Body, IfNoneMatch });
+  await put('one', etagOf('one'));
+  await refusedWith('PreconditionFailed', put('two', etagOf('one')));
+  await put('two', OTHER);
+  await put('three', etagOf('one'));
+  assert.equal((await bytesOf(await s3.getObject({ Bucket, Key: 'a' }))).toString(), 'three');
+});
+
 test('A condition that S3 does not have on writes is refused, not dropped', async () => {
   const { s3 } = server;
   const Bucket = await server.bucket();
   const put = { Bucket, Key: 'a', Body: 'x' };
-  await refusedWith('NotImplemented', s3.putObject({ ...put, IfNoneMatch: OTHER }));
+  const two = `${OTHER}, ${etagOf('x')}`;
+  await refusedWith('NotImplemented', s3.putObject({ ...put, IfNoneMatch: two }));
   await refusedWith('NotImplemented', s3.putObject({ ...put, IfNoneMatch: '*', IfMatch: OTHER }));
   await refusedWith(404, s3.headObject({ Bucket, Key: 'a' }));
 });

@@ -356,7 +356,7 @@ const BAD_COMPLETES: [headers: Record<string, string>, code: ErrorCode][] = [
   [{ 'x-amz-mp-object-size': 'big' }, 'InvalidRequest'],
   [{ 'x-amz-checksum-type': 'HALF' }, 'InvalidRequest'],
   [{ 'x-amz-checksum-crc32': 'a', 'x-amz-checksum-sha1': 'b' }, 'InvalidRequest'],
-  [{ 'if-none-match': '"abc"' }, 'NotImplemented'],
+  [{ 'if-none-match': '"abc", "d"' }, 'NotImplemented'],
 ];
 
 for (const [headers, code] of BAD_COMPLETES) {
