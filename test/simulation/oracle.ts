@@ -168,6 +168,10 @@ export class Oracle {
 
   #batch(changes: readonly Change[]): void {
     const fresh: LiveBlob[] = [];
+    // Commits of one batch have an order: a lease may end in it after its last commit.
+    const ended = new Set(
+      changes.filter(({ after }) => after === undefined).map(({ key }) => key.toString('latin1')),
+    );
     for (const { key, before, after } of changes) {
       if (key[0] === QUEUE_KIND && key[1] === GARBAGE_KIND) {
         if (before !== undefined && after === undefined) this.#discarded(before);
@@ -186,7 +190,7 @@ export class Oracle {
       }
     }
     for (const entry of fresh) {
-      this.#committed(entry);
+      this.#committed(entry, ended);
       for (const key of this.blocksOf(entry)) {
         const missing = this.#silentlyMissing(key).join(', ');
         if (missing === '') continue;
@@ -197,9 +201,10 @@ export class Oracle {
     }
   }
 
-  #committed(entry: LiveBlob): void {
+  #committed(entry: LiveBlob, ended: ReadonlySet<string>): void {
     const { blob } = entry;
-    if (!this.leaseStands(writerOf(blob))) {
+    const lease = leaseKey(writerOf(blob)).toString('latin1');
+    if (!this.leaseStands(writerOf(blob)) && !ended.has(lease)) {
       this.violation(`blob ${blob} was committed by writer ${writerOf(blob)}, which has no lease`);
     }
     for (const key of this.blocksOf(entry)) {
