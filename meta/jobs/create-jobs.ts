@@ -78,7 +78,6 @@ export async function createJobs(parts: JobParts): Promise<HealingJobs> {
     ...common,
     store: parts.store,
     garbage: catalogue.garbage,
-    blobCount: () => scrub.blobCount,
     effects,
   });
   const { view, node } = parts;

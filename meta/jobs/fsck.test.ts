@@ -14,8 +14,7 @@ import { type HealingWorld, healingWorld } from './test-support.ts';
 function fsckOf(w: HealingWorld): Fsck {
   const { catalogue, store } = w.world;
   const effects = { clock: w.clock, random: { bytes: Buffer.alloc, fraction: () => 0 } };
-  const blobCount = () => 10;
-  return new Fsck({ ...w.parts, store, garbage: catalogue.garbage, blobCount, effects });
+  return new Fsck({ ...w.parts, store, garbage: catalogue.garbage, effects });
 }
 
 async function check(w: HealingWorld, repair = false): Promise<FsckReport> {

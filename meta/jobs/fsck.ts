@@ -46,8 +46,6 @@ export interface FsckOptions extends OrphanRuleParts {
   repairs: Pick<Repairs, 'report'>;
   blobs: Pick<Blobs, 'get' | 'page'>;
   garbage: Pick<GarbageQueue, 'next'>;
-  /** How many blobs there are, roughly: for progress and memory. */
-  blobCount: () => number;
   view: () => ClusterView;
   /** The node, when it is up. */
   node: (id: string) => StorageNode | undefined;
@@ -147,16 +145,15 @@ class FsckRun {
     const report = this.#report;
     const { log } = this.#options;
     try {
-      await recount({
+      const blobs = await recount({
         store: this.#options.store,
         garbage: this.#options.garbage,
-        blobs: this.#options.blobCount(),
         turn: () => this.#turn(),
         found: (sentence) => this.#found('metadata', `Metadata: ${sentence}.`),
       });
       report.progress = METADATA_SHARE;
       if (this.#placement !== undefined) {
-        await this.#metadataToNodes(this.#placement);
+        await this.#metadataToNodes(this.#placement, Math.max(1, blobs));
         await this.#nodesToMetadata(this.#placement);
         await this.#confirmOrphans();
       }
@@ -195,10 +192,9 @@ class FsckRun {
 
   /* ---------------------------------------------------------------- metadata against nodes */
 
-  async #metadataToNodes(placement: Placement): Promise<void> {
-    const { blobs, blobCount } = this.#options;
+  async #metadataToNodes(placement: Placement, expected: number): Promise<void> {
+    const { blobs } = this.#options;
     const { checked } = this.#report;
-    const expected = Math.max(1, blobCount());
     let after: BlobId | undefined;
     for (;;) {
       this.#turn();

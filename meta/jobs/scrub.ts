@@ -64,6 +64,8 @@ const BLOBS_PER_PAGE = 200;
 const PAGE_BYTES_MIN = 64 * 1024;
 /** Groups that hold nothing cost a call each. */
 const CALLS_PER_STEP = 64;
+/** Nodes whose place is stored, so that it fits a row; the others begin their pass anew. */
+const PLACES_MAX = 500;
 /** The rate is this much higher than the period asks for, to make up for pauses. */
 const HASTE = 1.25;
 
@@ -267,7 +269,9 @@ export class ScrubJob implements Job {
     this.#savedAt = this.#options.clock.monotonic();
     const blobs = this.#blobs?.ended === true ? true : (this.#blobs?.after ?? null);
     const places = Object.fromEntries(
-      this.#lanes.map(({ id, groups, next }) => [id, groups[next] ?? Number.MAX_SAFE_INTEGER]),
+      this.#lanes
+        .slice(0, PLACES_MAX)
+        .map(({ id, groups, next }) => [id, groups[next] ?? Number.MAX_SAFE_INTEGER]),
     );
     await this.#options.rows.putState('scrub', {
       beganMs: this.#beganMs ?? null,
