@@ -154,8 +154,8 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
     async stop() {
       rebalance.end();
       await jobs.stop();
-      await journaling?.stop();
       await Promise.all(loops.map((loop) => loop.stop()));
+      await journaling?.stop();
       await directory.close();
     },
   };

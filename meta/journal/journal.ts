@@ -44,6 +44,8 @@ export const COPIES = 2;
 /** Openings of one start: generations of different starts never meet. */
 export const OPENINGS_PER_BOOT: number = 2 ** 24;
 const TOKEN_BYTES = 8;
+/** A log line about one node at most this often. */
+const TELL_EVERY_MS = 10_000;
 /** How long a slow node is waited for when enough have answered. */
 const LINGER_MS = 100;
 /** Rows written while the journal is closed that its next first record takes. */
@@ -132,6 +134,8 @@ export class MetaJournal implements CommitLog, PeerSource {
   #first = 0;
   #peers = new Map<string, Peer>();
   #joining = new Set<string>();
+  /** When it was last logged that a node does not follow. */
+  #toldAt = new Map<string, number>();
   #waiter: Waiter | undefined;
   #readable: PromiseWithResolvers<void> | undefined;
   #enoughSince: number | undefined;
@@ -371,8 +375,12 @@ export class MetaJournal implements CommitLog, PeerSource {
       );
       return;
     }
+    const { log, effects } = this.#options;
+    const now = effects.clock.monotonic();
+    if (now - (this.#toldAt.get(peer.id) ?? Number.NEGATIVE_INFINITY) < TELL_EVERY_MS) return;
+    this.#toldAt.set(peer.id, now);
     const { message } = failure;
-    this.#options.log.warn({ node: peer.id, reason: message }, 'a node lost the metadata journal');
+    log.warn({ node: peer.id, reason: message }, 'a node does not follow the metadata journal');
   }
 
   #sourcesOf(sequence: number): Peer[] {
@@ -601,7 +609,9 @@ export class MetaJournal implements CommitLog, PeerSource {
       const state = await journal.claim(this.#claim, { timeoutMs: CALL_TIMEOUT_MS });
       await peer.join(state);
     } catch (error) {
-      if (isFailure(error, 'fenced')) this.lost(peer, error);
+      // By our own next opening, when this claim came late: that is no other service.
+      const ours = this.#claim.generation !== generation;
+      if (isFailure(error, 'fenced') && !ours) this.lost(peer, error);
       return;
     }
     if (this.#state !== 'open' || this.#claim.generation !== generation) return;

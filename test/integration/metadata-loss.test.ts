@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -82,8 +82,13 @@ test('after the loss of the metadata disk everything acknowledged is there again
       killed = true;
       await loading;
       rmSync(join(data, 'meta'), { recursive: true });
+      // The second time one of the three nodes is gone as well.
+      const [there, away] = [join(data, 'node-3'), join(data, 'gone')];
+      if (cycle === 1) renameSync(there, away);
       const restored = (await ashlar('meta', 'rebuild', '--data', data)) as Record<string, unknown>;
-      assert.deepEqual(restored['missing'], []);
+      assert.deepEqual(restored['unread'], cycle === 1 ? ['node-3'] : []);
+      assert.equal(restored['cutOff'], 0);
+      if (cycle === 1) renameSync(away, there);
       cluster = await start(world, { ASHLAR_META_SNAPSHOT_EVERY: '1s' });
       assert.deepEqual(await ledger.verify(), []);
       context.diagnostic(
