@@ -139,7 +139,7 @@ describe('the journal on a node', () => {
       await assert.rejects(store.trim({ claim: old, keep: START }), refused('fenced'));
       await assert.rejects(store.truncate({ claim: old, upTo: 1 }), refused('fenced'));
     }
-    await assert.rejects(store.append({ claim: claimOf(3), ...list }), refused('fenced'));
+    await assert.rejects(store.append({ claim: claimOf(3), ...list }), refused('conflict'));
     const other = { ...claimOf(9), clusterId: 'c2' };
     await assert.rejects(store.claim(other), refused('unauthenticated'));
     await store.append({ claim: claimOf(2), ...list });

@@ -276,8 +276,9 @@ class EnvironmentJournalStore implements JournalStore {
 
   #obey(claim: JournalClaim): void {
     this.#admit(claim);
+    // Nobody else has it: this disk is another one than when the claim was made.
     if (claim.generation !== this.#kept.generation) {
-      throw new Failure('fenced', 'the journal has not been claimed with this number');
+      throw new Failure('conflict', 'the journal has not been claimed with this number');
     }
   }
 

@@ -169,8 +169,8 @@ export const JOURNAL_BYTES_MAX: number = BLOCK_BYTES_MAX + 1024 ** 2;
 
 /**
  * The metadata service's journal and snapshots, kept beside the blocks. A node obeys the highest claim
- * it has seen: calls of an earlier one are Failure `fenced`. Everything is on stable storage when a
- * call resolves.
+ * it has seen: calls of an earlier one are Failure `fenced`, calls of one that it has not seen (on a
+ * new disk) `conflict`. Everything is on stable storage when a call resolves.
  */
 export interface JournalNode {
   state(options?: CallOptions): Promise<JournalState>;

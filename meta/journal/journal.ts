@@ -44,6 +44,9 @@ export const COPIES = 2;
 /** Openings of one start: generations of different starts never meet. */
 export const OPENINGS_PER_BOOT: number = 2 ** 24;
 const TOKEN_BYTES = 8;
+
+const nameOf = (key: Uint8Array): string => Buffer.from(key).toString('latin1');
+
 /** A log line about one node at most this often. */
 const TELL_EVERY_MS = 10_000;
 /** How long a slow node is waited for when enough have answered. */
@@ -283,7 +286,7 @@ export class MetaJournal implements CommitLog, PeerSource {
   /** Rows that the first record of the next opening will have. */
   #recordLater(writes: readonly Write[]): Write[] {
     if (this.#dropping) return [];
-    for (const { key } of writes) this.#early.add(Buffer.from(key).toString('latin1'));
+    for (const { key } of writes) this.#early.add(nameOf(key));
     if (this.#early.size <= EARLY_KEYS_MAX) return [earlyRow(this.#early)];
     // Too much for a record: the next opening begins a new line, with a snapshot.
     this.#dropping = true;
@@ -653,7 +656,8 @@ export class MetaJournal implements CommitLog, PeerSource {
       let at = this.#settled;
       for (const { sequence, previous, checksum, body } of decodeJournalRecords(records)) {
         if (sequence !== at.sequence + 1 || previous !== at.checksum) break;
-        rows.push(...decodeRows(body));
+        // What this start has written already is newer than any record: above all, its number.
+        rows.push(...decodeRows(body).filter(({ key }) => !this.#early.has(nameOf(key))));
         at = { sequence, checksum };
       }
       if (at === this.#settled) {
