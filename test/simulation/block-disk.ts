@@ -71,6 +71,7 @@ export class BlockDisk {
     const { watcher } = this.#rows;
     this.#rows.watcher = undefined;
     this.#rows.clear();
+    this.memory.contents.clear();
     this.#rows.watcher = watcher;
   }
 

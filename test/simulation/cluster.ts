@@ -23,8 +23,11 @@ import { healthOf } from '../../storage-node/service.ts';
 import { createBlockStore } from '../../storage-node/store.ts';
 import { METHODS as NODE_METHODS } from '../../storage-node/wire.ts';
 import { BlockDisk, CAPACITY_BYTES } from './block-disk.ts';
-import { MetaDisk } from './meta-disk.ts';
+import { MetaDisk, type MetaStore } from './meta-disk.ts';
 import { Network } from './network.ts';
+import { type JournalParts } from '../../meta/journal/create-journaling.ts';
+import { MetaJournal } from '../../meta/journal/journal.ts';
+import { openJournalStore } from '../../storage-node/journal-store.ts';
 import { Oracle, type Placement } from './oracle.ts';
 import { type Bugs, NO_BUGS } from './planted.ts';
 import { type Life, type ProcessContext, SimProcess } from './process.ts';
@@ -32,6 +35,8 @@ import { SeededRandom } from './random.ts';
 import { Scheduler } from './scheduler.ts';
 
 export const BLOCK_SIZE = 4096;
+/** Snapshots are made often, and the journal is cut off behind them. */
+const JOURNALING = { snapshotEveryMs: 5000, journalBytesMax: 64 * 1024, waitRowsMax: 1000 };
 /** Few placement groups: layouts are made and installed often here. */
 const GROUPS = 16;
 
@@ -50,6 +55,8 @@ export interface ClusterOptions {
 export interface NodeMachine {
   process: SimProcess;
   disk: BlockDisk;
+  /** The same disk's other file: journal and snapshots of the metadata. */
+  journalDisk: BlockDisk;
   identity: { id: string; clusterId: string | undefined; generation: number };
   /** In the rack: started by whoever starts everything. */
   present: boolean;
@@ -106,6 +113,8 @@ export class SimCluster {
   readonly #context: ProcessContext;
   readonly #leaseTtlMs: number;
   readonly #renewMs: number;
+  /** Commits are on two nodes before they are acknowledged. */
+  readonly #journaled: boolean;
   readonly #nodeOutMs: number;
   readonly #expectedNodes: number;
   readonly #trace: ((line: string) => void) | undefined;
@@ -118,6 +127,7 @@ export class SimCluster {
     this.random = stream('cluster');
     this.#nodeOutMs = this.random.chance(0.5) ? 600_000 : this.random.skewed(6000, 30_000);
     this.#leaseTtlMs = Math.floor(this.random.skewed(2000, 8000));
+    this.#journaled = this.random.chance(0.5);
     this.#renewMs = this.#leaseTtlMs * this.random.between(0.1, 0.35);
     this.network = new Network(this.scheduler, stream('network'));
     this.#context = { scheduler: this.scheduler, seed, logOf: (process) => this.#logOf(process) };
@@ -132,9 +142,10 @@ export class SimCluster {
       const id = `n${index + 1}`;
       const disk = new BlockDisk(id, stream(`disk ${id}`));
       disk.forgetful = this.bugs.nodeForgets === true;
+      const journalDisk = new BlockDisk(`${id} journal`, stream(`journal ${id}`));
       const identity = { id, clusterId: undefined, generation: 0 };
       const process = new SimProcess(id, this.#context);
-      return { process, disk, identity, present: index < options.nodes, blank: false };
+      return { process, disk, journalDisk, identity, present: index < options.nodes, blank: false };
     });
     this.gateways = Array.from({ length: options.gateways }, (_, index) => ({
       process: new SimProcess(`g${index + 1}`, this.#context),
@@ -221,11 +232,12 @@ export class SimCluster {
   }
 
   /** The disk of a node that does not run is lost, and replaced by a blank one. */
-  loseDisk({ disk, identity, process }: NodeMachine): void {
+  loseDisk({ disk, journalDisk, identity, process }: NodeMachine): void {
     if (process.life !== undefined) throw new Error(`${process.name} runs`);
     this.trace(`--- the disk of ${process.name} is lost`);
     for (const name of disk.memory.blocks.keys()) this.oracle.damaged(disk, name);
     disk.lose();
+    journalDisk.lose();
     identity.clusterId = undefined;
     identity.generation = 0;
   }
@@ -241,7 +253,9 @@ export class SimCluster {
   async #runMeta(life: Life): Promise<void> {
     const die = (reason: string) => this.crash(this.meta, reason);
     try {
-      const store = this.bugs.wrapStore(this.metaDisk.open(life, die));
+      const opened = this.metaDisk.open(life, die);
+      const journaling = this.#journaled ? await this.#attachJournal(life, opened) : undefined;
+      const store = { ...opened, ...this.bugs.wrapStore(opened) };
       const assembled = await assembleMeta({
         store,
         effects: life.effects,
@@ -256,6 +270,7 @@ export class SimCluster {
           groups: GROUPS,
         },
         garbagePauseMs: 500,
+        journaling,
       });
       if (!life.alive) return;
       this.bugs.breakMeta(assembled);
@@ -268,8 +283,25 @@ export class SimCluster {
     }
   }
 
+  async #attachJournal(life: Life, store: MetaStore): Promise<JournalParts> {
+    const { effects, log } = life;
+    const journal = await MetaJournal.attach({
+      mode: 'sync',
+      store,
+      effects,
+      log,
+      refused: (failure) => {
+        if (!life.alive) return;
+        // Records were applied behind the service's back: it begins anew.
+        if (failure.kind === 'unavailable') return this.crash(this.meta, failure.message);
+        this.oracle.violation(`the journal refuses the store: ${failure.message}`);
+      },
+    });
+    return { journal, store, settings: JOURNALING };
+  }
+
   #runNode(node: NodeMachine, life: Life): void {
-    const { disk, identity, process } = node;
+    const { disk, journalDisk, identity, process } = node;
     identity.generation++;
     const store = createBlockStore({
       environment: disk.open(life),
@@ -280,8 +312,17 @@ export class SimCluster {
       warmBytes: 64 * 1024,
       die: (reason) => this.crash(process, reason),
     });
+    const journal = openJournalStore({
+      environment: journalDisk.open(life),
+      clock: life.clock,
+      identity: () => identity,
+      disk: () => journalDisk.space,
+      floorBytes: CAPACITY_BYTES / 10,
+      watchdogMs: 10_000,
+      die: (reason) => this.crash(process, reason),
+    });
     const health = healthOf({ store, clock: life.clock, identity: () => identity });
-    life.handler = createStorageNodeHandler(this.bugs.wrapBlocks(store, disk), health);
+    life.handler = createStorageNodeHandler(this.bugs.wrapBlocks(store, disk), health, journal);
     const membership = startMembership({
       registrar: this.#metaClient(life),
       identity,

@@ -3,7 +3,8 @@
  * what the failure model promises to survive: a block always keeps one good copy somewhere.
  */
 import { decodeBlockKey } from '../../storage-node/protocol.ts';
-import type { DiskFaults } from './block-disk.ts';
+import type { BlockDisk, DiskFaults } from './block-disk.ts';
+import type { MetaDisk } from './meta-disk.ts';
 import type { NodeMachine, SimCluster } from './cluster.ts';
 import { CALM_NETWORK, type NetworkFaults } from './network.ts';
 import { Operator } from './operator.ts';
@@ -83,7 +84,10 @@ export class Faults {
     this.#running = true;
     this.#cluster.network.faults = network;
     this.#cluster.restartMs = restartMs;
-    for (const { disk } of this.#cluster.nodes) disk.faults.latencyMs = diskMs;
+    for (const { disk, journalDisk } of this.#cluster.nodes) {
+      disk.faults.latencyMs = diskMs;
+      journalDisk.faults.latencyMs = diskMs;
+    }
     this.#cluster.metaDisk.faults.latencyMs = diskMs;
     if (Object.values(this.#plan.weights).some((weight) => weight > 0)) this.#next();
   }
@@ -96,7 +100,7 @@ export class Faults {
     network.faults = CALM_NETWORK;
     network.mendAll();
     this.#cluster.restartMs = [50, 500];
-    for (const disk of [...nodes.map((node) => node.disk), metaDisk]) {
+    for (const disk of [...nodes.flatMap((node) => [node.disk, node.journalDisk]), metaDisk]) {
       disk.faults.latencyMs = [0.2, 2];
       disk.faults.full = false;
       disk.faults.failing = false;
@@ -160,11 +164,11 @@ export class Faults {
       case 'reset':
         return this.#cluster.network.reset(random.pick(processes), random.pick(processes));
       case 'slowDisk':
-        return this.#slowDisk(random.chance(0.3) ? this.#cluster.metaDisk : node.disk);
+        return this.#slowDisk(this.#someDisk(node));
       case 'fullDisk':
-        return this.#fillDisk(random.chance(0.2) ? this.#cluster.metaDisk : node.disk);
+        return this.#fillDisk(this.#someDisk(node));
       case 'ioError':
-        (random.chance(0.3) ? this.#cluster.metaDisk : node.disk).faults.failing = true;
+        this.#someDisk(node).faults.failing = true;
         return;
       case 'rot':
         return this.#rot(node);
@@ -178,6 +182,10 @@ export class Faults {
       case 'diskLoss':
         return this.#operator.replaceDisk(node);
     }
+  }
+
+  #someDisk(node: NodeMachine): MetaDisk | BlockDisk {
+    return this.#random.pick([node.disk, node.disk, node.journalDisk, this.#cluster.metaDisk]);
   }
 
   #later(ms: number, what: string, run: () => void): void {
@@ -248,7 +256,7 @@ export class Faults {
     });
   }
 
-  #slowDisk(disk: SimCluster['metaDisk'] | NodeMachine['disk']): void {
+  #slowDisk(disk: MetaDisk | BlockDisk): void {
     const slow = this.#random.skewed(50, 12_000);
     disk.faults.latencyMs = [slow / 4, slow];
     this.#later(this.#random.skewed(100, 8000), 'fast disk', () => {
@@ -256,7 +264,7 @@ export class Faults {
     });
   }
 
-  #fillDisk(disk: SimCluster['metaDisk'] | NodeMachine['disk']): void {
+  #fillDisk(disk: MetaDisk | BlockDisk): void {
     disk.faults.full = true;
     this.#later(this.#random.skewed(100, 8000), 'space', () => {
       disk.faults.full = false;

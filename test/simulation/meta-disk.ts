@@ -7,6 +7,7 @@ import { GroupCommit, type Write } from '../../meta/engine/group-commit.ts';
 import { type Entry, type KeyValueStore, STAMP_BYTES } from '../../meta/engine/kv.ts';
 import { checkCommit, checkGet, checkRange } from '../../meta/engine/limits.ts';
 import { createSpace } from '../../meta/engine/space.ts';
+import type { JournaledStore } from '../../meta/journal/journal.ts';
 import type { DiskFaults } from './block-disk.ts';
 import { CAPACITY_BYTES } from './block-disk.ts';
 import type { Life } from './process.ts';
@@ -26,6 +27,8 @@ export interface Change {
   before: Buffer | undefined;
   after: Buffer | undefined;
 }
+
+export type MetaStore = JournaledStore & { usage(): { rows: number } };
 
 export class MetaDisk {
   readonly faults: DiskFaults = {
@@ -53,7 +56,7 @@ export class MetaDisk {
   }
 
   /** Opens what is durable for one life of the service; `die` ends that life. */
-  open(life: Life, die: (reason: string) => void): KeyValueStore {
+  open(life: Life, die: (reason: string) => void): MetaStore {
     const pending = new Set<() => void>();
     const group = new GroupCommit({
       clock: life.clock,
@@ -95,7 +98,7 @@ export class MetaDisk {
     };
   }
 
-  #store(clock: Clock, group: GroupCommit): KeyValueStore {
+  #store(clock: Clock, group: GroupCommit): MetaStore {
     const space = createSpace({
       clock,
       disk: () => ({
@@ -116,6 +119,9 @@ export class MetaDisk {
         return group.commit(commit, bytes);
       },
       close: async () => group.settled(),
+      useLog: (log) => group.useLog(log),
+      applyRaw: (rows) => group.applyRaw(rows),
+      usage: () => ({ rows: this.#rows.size }),
     };
   }
 
