@@ -14,11 +14,11 @@ import {
 import { openMetaFolder } from '../engine/folder.ts';
 import { type Entry, STAMP_BYTES } from '../engine/kv.ts';
 import type { Write } from '../engine/group-commit.ts';
-import { type LmdbStore, openLmdbStore } from '../engine/lmdb.ts';
-import { OPENINGS_PER_BOOT } from './journal.ts';
+import { openLmdbStore } from '../engine/lmdb.ts';
+import { type JournaledStore, OPENINGS_PER_BOOT } from './journal.ts';
 import { decodeRows, positionRow } from './rows.ts';
 import { decodeChunk, type Manifest } from './snapshot-format.ts';
-import { choose, chunksOf, endOf, type JournalSource } from './source.ts';
+import { choose, type Chosen, chunksOf, endOf, type JournalSource } from './source.ts';
 
 export interface RestoreOptions {
   /** Of the new store; must not hold one. */
@@ -66,7 +66,7 @@ export async function restoreStore(
   source: JournalSource,
   options: RestoreOptions,
 ): Promise<Restored> {
-  const { manifest, chain, cutOff } = await choose(source, options.untilMs);
+  const chosen = await choose(source, options.untilMs);
   const folder = openMetaFolder(options.folder);
   let clean = false;
   try {
@@ -88,40 +88,51 @@ export async function restoreStore(
       );
     }
     folder.opened();
-    await writeSnapshot(source, manifest, store, options);
-    for (const record of chain) await store.applyRaw(decodeRows(record.body));
-    const end = endOf(manifest, chain);
-    const generation = Math.max(
-      options.generation,
-      manifest.generation,
-      ...chain.map((r) => r.generation),
-    );
-    const boot = Math.floor(generation / OPENINGS_PER_BOOT) + options.startsSkipped;
-    const skipped = options.effects.random.bytes(4).readUInt32BE();
-    await writeOwnRows(store, boot, skipped, options.newLine ? undefined : end);
-    folder.belongsTo(manifest.clusterId);
-    const counts = await verifyRows(store, manifest.clusterId);
+    const restored = await fillStore(source, chosen, store, options);
+    folder.belongsTo(restored.clusterId);
     await store.close();
     clean = true;
-    return {
-      clusterId: manifest.clusterId,
-      sequence: end.sequence,
-      atMs: chain.at(-1)?.atMs ?? manifest.atMs,
-      snapshot: manifest.sequence,
-      records: chain.length,
-      cutOff,
-      ...counts,
-    };
+    return restored;
   } finally {
     folder.release({ clean });
   }
 }
 
+/** Writes everything to a store that is empty. Failures as those of `restoreStore`. */
+export async function fillStore(
+  source: JournalSource,
+  { manifest, chain, cutOff }: Chosen,
+  store: JournaledStore,
+  options: Omit<RestoreOptions, 'folder' | 'mapSizeBytes'>,
+): Promise<Restored> {
+  await writeSnapshot(source, manifest, store, options.progress);
+  for (const record of chain) await store.applyRaw(decodeRows(record.body));
+  const end = endOf(manifest, chain);
+  const generation = Math.max(
+    options.generation,
+    manifest.generation,
+    ...chain.map((r) => r.generation),
+  );
+  const boot = Math.floor(generation / OPENINGS_PER_BOOT) + options.startsSkipped;
+  const skipped = options.effects.random.bytes(4).readUInt32BE();
+  await writeOwnRows(store, boot, skipped, options.newLine ? undefined : end);
+  const counts = await verifyRows(store, manifest.clusterId);
+  return {
+    clusterId: manifest.clusterId,
+    sequence: end.sequence,
+    atMs: chain.at(-1)?.atMs ?? manifest.atMs,
+    snapshot: manifest.sequence,
+    records: chain.length,
+    cutOff,
+    ...counts,
+  };
+}
+
 async function writeSnapshot(
   source: JournalSource,
   manifest: Manifest,
-  store: LmdbStore,
-  { progress }: RestoreOptions,
+  store: JournaledStore,
+  progress: RestoreOptions['progress'],
 ): Promise<void> {
   let done = 0;
   for await (const { index, bytes } of chunksOf(source, manifest)) {
@@ -142,7 +153,7 @@ async function writeSnapshot(
  * random number of them is skipped.
  */
 async function writeOwnRows(
-  store: LmdbStore,
+  store: JournaledStore,
   lowestBoot: number,
   writersSkipped: number,
   end: JournalPosition | undefined,
@@ -167,7 +178,7 @@ const NODE_KIND = 0x4e;
 
 /** Reads every row back, whose checksum is looked at on the way. */
 async function verifyRows(
-  store: LmdbStore,
+  store: JournaledStore,
   clusterId: string,
 ): Promise<Pick<Restored, 'rows' | 'objects' | 'buckets' | 'nodes'>> {
   const [facts] = await store.get([FACTS_KEY]);
