@@ -11,7 +11,8 @@ import type { RpcLimits, RpcMessage } from './rpc.ts';
 
 /** Up to here a copy costs less than another buffer in the gathering write. */
 const PAYLOAD_COPY_BYTES_MAX = 16 * 1024;
-const SLAB_BYTES = 64 * 1024;
+/** Holds the frames of most turns, so that they leave in one plain write. */
+const SLAB_BYTES = 128 * 1024;
 
 interface Piece {
   bytes: Uint8Array;
@@ -82,16 +83,23 @@ export class Outbox {
   /** Makes room for `bytes` bytes in a row. */
   #reserve(bytes: number): void {
     if (this.#end + bytes <= this.#slab.length) return;
-    this.#cut();
-    // A slab is never used again: the kernel may still read what was cut from it.
-    this.#slab = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, bytes));
+    this.#retire();
+    this.#slab = payloadBuffers.take(Math.max(SLAB_BYTES, bytes));
     this.#start = 0;
     this.#end = 0;
   }
 
-  #cut(): void {
+  /** The slab is full. Its memory is used again once the last piece of it has left, as pieces leave in order. */
+  #retire(): void {
+    if (this.#end > this.#start) this.#cut(true);
+    else if (this.#pieces.length === 0 && this.#socket.writableLength === 0) {
+      payloadBuffers.recycle(this.#slab);
+    }
+  }
+
+  #cut(last = false): void {
     if (this.#end === this.#start) return;
-    this.#push(this.#slab.subarray(this.#start, this.#end), false);
+    this.#push(this.#slab.subarray(this.#start, this.#end), last);
     this.#start = this.#end;
   }
 

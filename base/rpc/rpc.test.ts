@@ -443,3 +443,24 @@ test('a method table gives stable numbers, and an unknown one is invalid', async
   assert.equal((await channel.call(table.numbers.get, { meta: null })).meta, 'was got');
   await assert.rejects(channel.call(3, { meta: null }), failureOf('invalid'));
 });
+
+test('small payloads stay right while the memory they are gathered in is used again', async (t) => {
+  // Reads slowly, so that much of what is sent waits in the sockets.
+  const slowly: RpcHandler = async ({ payload }) => {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    return { meta: null, payload };
+  };
+  const { address } = await startServer(t, slowly, { address: unixAddress(t) });
+  const channel = openChannel(t, address);
+  await channel.call(1, { meta: null });
+  const answers: Promise<void>[] = [];
+  for (let turn = 0; turn < 400; turn++) {
+    for (let call = 0; call < 5; call++) {
+      const payload = Buffer.alloc(1000 + ((turn * 5 + call) % 9000), turn * 5 + call);
+      const answer = channel.call(1, { meta: null, payload });
+      answers.push(answer.then((got) => assert.ok(got.payload?.equals(payload))));
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await Promise.all(answers);
+});
