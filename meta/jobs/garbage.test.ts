@@ -246,4 +246,23 @@ describe('the garbage job', () => {
     assert.equal(w.queue.entries.size, 0);
     assert.equal(w.job.stats().held, 0);
   });
+
+  it('goes on with composite entries after the store has failed in the middle of them', async () => {
+    const w = world();
+    for (const id of ['a', 'b', 'c']) {
+      w.queue.entries.set(id, { id, kind: 'upload', uploadId: '1', used: Buffer.alloc(0) });
+    }
+    const expand = w.queue.expand.bind(w.queue);
+    let fails = true;
+    w.queue.expand = async (entry) => {
+      if (entry.id === 'b' && fails) throw new Failure('unavailable', 'not now');
+      return await expand(entry);
+    };
+    for (let round = 0; round < 3; round++) await assert.rejects(w.job.round(), /not now/);
+    assert.deepEqual([...w.queue.entries.keys()], ['b']);
+    fails = false;
+    await w.job.round();
+    assert.equal(w.queue.entries.size, 0);
+    assert.equal(w.job.stats().held, 0);
+  });
 });

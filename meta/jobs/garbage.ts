@@ -192,10 +192,15 @@ export class GarbageJob {
   async #expand(): Promise<boolean> {
     const { queue } = this.#options;
     const due = this.#composites.splice(0, this.#limits.stepsPerRound);
-    for (const entry of due) {
-      // Finished ones have left the queue; the others go to the back of the row.
-      if (await queue.expand(entry)) this.#held.delete(entry.id);
-      else this.#composites.push(entry);
+    for (const [index, entry] of due.entries()) {
+      try {
+        // Finished ones have left the queue; the others go to the back of the row.
+        if (await queue.expand(entry)) this.#held.delete(entry.id);
+        else this.#composites.push(entry);
+      } catch (error) {
+        this.#composites.push(...due.slice(index + 1), entry);
+        throw error;
+      }
     }
     return due.length > 0;
   }
