@@ -22,6 +22,7 @@ import {
   type JournalClaim,
   type JournalNode,
   type JournalPosition,
+  type JournalRecord,
   type JournalState,
 } from '../../storage-node/protocol.ts';
 import type { CommitLog, Write } from '../engine/group-commit.ts';
@@ -650,11 +651,14 @@ export class MetaJournal implements CommitLog, PeerSource {
     const from = this.#settled.sequence;
     const target = best.state.last.sequence;
     while (this.#settled.sequence < target) {
-      const query = { from: this.#settled.sequence + 1, bytesMax: JOURNAL_BYTES_MAX };
-      const { records } = await best.peer.journal.read(query, { timeoutMs: CALL_TIMEOUT_MS });
+      const { base } = best.state;
+      const next =
+        base.sequence > this.#settled.sequence
+          ? await this.#before(base, claimed)
+          : await readRecords(best.peer, this.#settled.sequence + 1);
       const rows: Write[] = [];
       let at = this.#settled;
-      for (const { sequence, previous, checksum, body } of decodeJournalRecords(records)) {
+      for (const { sequence, previous, checksum, body } of next) {
         if (sequence !== at.sequence + 1 || previous !== at.checksum) break;
         // What this start has written already is newer than any record: above all, its number.
         rows.push(...decodeRows(body).filter(({ key }) => !this.#early.has(nameOf(key))));
@@ -673,6 +677,42 @@ export class MetaJournal implements CommitLog, PeerSource {
     this.#end(new Failure('unavailable', message));
     return true;
   }
+
+  /**
+   * The records from here up to `base`, where the journal of the best node begins: it was given an
+   * empty disk, and others have what came before. Nothing, when that leads to somewhere else.
+   */
+  async #before(
+    base: JournalPosition,
+    claimed: readonly { peer: Peer }[],
+  ): Promise<JournalRecord[]> {
+    const found = new Map<bigint, JournalRecord>();
+    for (const { peer } of claimed) {
+      let from = this.#settled.sequence + 1;
+      while (from <= base.sequence) {
+        const page = await readRecords(peer, from);
+        for (const record of page) found.set(record.checksum, record);
+        const last = page.at(-1);
+        if (last === undefined || last.sequence < from) break;
+        from = last.sequence + 1;
+      }
+    }
+    const records: JournalRecord[] = [];
+    let { sequence, checksum } = base;
+    for (; sequence > this.#settled.sequence; sequence--) {
+      const record = found.get(checksum);
+      if (record?.sequence !== sequence) return [];
+      records.unshift(record);
+      checksum = record.previous;
+    }
+    return records;
+  }
+}
+
+async function readRecords({ journal }: Peer, from: number): Promise<JournalRecord[]> {
+  const query = { from, bytesMax: JOURNAL_BYTES_MAX };
+  const { records } = await journal.read(query, { timeoutMs: CALL_TIMEOUT_MS });
+  return decodeJournalRecords(records);
 }
 
 /** What is committed from now on is not journaled: the store has no place in the journal any more. */
