@@ -27,6 +27,8 @@ import { MetaDisk, type MetaStore } from './meta-disk.ts';
 import { Network } from './network.ts';
 import { type JournalParts } from '../../meta/journal/create-journaling.ts';
 import { MetaJournal } from '../../meta/journal/journal.ts';
+import { fillStore } from '../../meta/journal/restore.ts';
+import { choose, nodesSource, type SourceNode, statesOf } from '../../meta/journal/source.ts';
 import { openJournalStore } from '../../storage-node/journal-store.ts';
 import { Oracle, type Placement } from './oracle.ts';
 import { type Bugs, NO_BUGS } from './planted.ts';
@@ -114,7 +116,9 @@ export class SimCluster {
   readonly #leaseTtlMs: number;
   readonly #renewMs: number;
   /** Commits are on two nodes before they are acknowledged. */
-  readonly #journaled: boolean;
+  readonly journaled: boolean;
+  /** The metadata service has no store to start with. */
+  metaLost = false;
   readonly #nodeOutMs: number;
   readonly #expectedNodes: number;
   readonly #trace: ((line: string) => void) | undefined;
@@ -127,7 +131,7 @@ export class SimCluster {
     this.random = stream('cluster');
     this.#nodeOutMs = this.random.chance(0.5) ? 600_000 : this.random.skewed(6000, 30_000);
     this.#leaseTtlMs = Math.floor(this.random.skewed(2000, 8000));
-    this.#journaled = this.random.chance(0.5);
+    this.journaled = this.random.chance(0.5);
     this.#renewMs = this.#leaseTtlMs * this.random.between(0.1, 0.35);
     this.network = new Network(this.scheduler, stream('network'));
     this.#context = { scheduler: this.scheduler, seed, logOf: (process) => this.#logOf(process) };
@@ -201,6 +205,7 @@ export class SimCluster {
   /** Harmless when it runs. */
   start(process: SimProcess): void {
     if (process.life !== undefined || !this.processes.includes(process)) return;
+    if (process === this.meta && this.metaLost) return;
     this.trace(`--- ${process.name} starts`);
     process.start((life) => {
       if (process === this.meta) return void this.#runMeta(life);
@@ -231,6 +236,49 @@ export class SimCluster {
     });
   }
 
+  /** The disk of the metadata service is lost while it runs. */
+  loseMeta(): void {
+    this.metaLost = true;
+    this.service = undefined;
+    this.crash(this.meta, 'its disk is gone');
+    this.metaDisk.lose();
+    this.oracle.lookAway();
+  }
+
+  /**
+   * `ashlar meta rebuild`: makes the store anew from the nodes, all of which have to be there. False:
+   * it did not work now.
+   */
+  async rebuildMeta(): Promise<boolean> {
+    const members = this.nodes.filter(({ present }) => present);
+    if (members.some(({ process }) => process.life?.handler === undefined)) return false;
+    const rescue = new SimProcess('rescue', this.#context);
+    const done = Promise.withResolvers<boolean>();
+    rescue.start((life) => {
+      const nodes = members.flatMap(({ identity: { id } }) => {
+        const { journal } = this.#connectTo(life, id);
+        return journal === undefined ? [] : [{ id, journal }];
+      });
+      this.metaDisk.lose();
+      const store = this.metaDisk.open(life, (reason) => {
+        this.trace(`--- the rebuild fails: ${reason}`);
+        done.resolve(false);
+      });
+      rebuild(nodes, store, life).then(done.resolve, (error: unknown) => {
+        this.trace(`--- the rebuild fails: ${String(error)}`);
+        done.resolve(false);
+      });
+    });
+    const rebuilt = await done.promise;
+    rescue.crash();
+    if (!rebuilt) return false;
+    this.metaLost = false;
+    await this.oracle.lookAgain();
+    this.trace('--- the metadata is made anew');
+    this.start(this.meta);
+    return true;
+  }
+
   /** The disk of a node that does not run is lost, and replaced by a blank one. */
   loseDisk({ disk, journalDisk, identity, process }: NodeMachine): void {
     if (process.life !== undefined) throw new Error(`${process.name} runs`);
@@ -254,7 +302,7 @@ export class SimCluster {
     const die = (reason: string) => this.crash(this.meta, reason);
     try {
       const opened = this.metaDisk.open(life, die);
-      const journaling = this.#journaled ? await this.#attachJournal(life, opened) : undefined;
+      const journaling = this.journaled ? await this.#attachJournal(life, opened) : undefined;
       const store = { ...opened, ...this.bugs.wrapStore(opened) };
       const assembled = await assembleMeta({
         store,
@@ -381,7 +429,11 @@ export class SimCluster {
   }
 
   #connect(life: Life, view: NodeView): StorageNode & { close(): Promise<void> } {
-    const target = this.nodes.find((node) => node.identity.id === view.address);
+    return this.#connectTo(life, view.address);
+  }
+
+  #connectTo(life: Life, address: string): StorageNode & { close(): Promise<void> } {
+    const target = this.nodes.find((node) => node.identity.id === address);
     const channel = this.network.channel(life, () => target?.process, {
       nameOf: (method) => NODE_METHODS.nameOf(method) ?? `method ${method}`,
       repeatable: (name) => REPEATABLE_NODE.has(name),
@@ -403,6 +455,21 @@ export class SimCluster {
     };
     return log;
   }
+}
+
+/** As the command does it. */
+async function rebuild(
+  nodes: readonly SourceNode[],
+  store: MetaStore,
+  { effects }: Life,
+): Promise<boolean> {
+  const states = await statesOf(nodes);
+  if (states.length < nodes.length) return false;
+  const source = nodesSource(nodes);
+  const generation = Math.max(...states.map(({ state }) => state.generation));
+  const options = { effects, generation, startsSkipped: 0, newLine: false };
+  const { cutOff } = await fillStore(source, await choose(source), store, options);
+  return cutOff === 0;
 }
 
 function textOf(fields: object): string {

@@ -29,6 +29,7 @@ const FAULTS = [
   'clock',
   'layout',
   'diskLoss',
+  'metaLoss',
 ] as const;
 export type Fault = (typeof FAULTS)[number];
 
@@ -179,6 +180,8 @@ export class Faults {
         return;
       case 'layout':
         return this.#operator.changeLayout();
+      case 'metaLoss':
+        return this.#operator.loseMeta();
       case 'diskLoss':
         return this.#operator.replaceDisk(node);
     }

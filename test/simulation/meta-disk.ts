@@ -72,6 +72,12 @@ export class MetaDisk {
     return this.#store(life.clock, group);
   }
 
+  /** Everything on it is gone. */
+  lose(): void {
+    this.#rows.clear();
+    this.#names = [];
+  }
+
   /** What is durable, to look at. */
   reader(): KeyValueStore {
     const refuse = () => Promise.reject(new Error('only to look at'));

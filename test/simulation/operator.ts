@@ -38,6 +38,30 @@ export class Operator {
     });
   }
 
+  /** The metadata service dies with its disk; its store is made anew from the nodes. */
+  loseMeta(): void {
+    if (this.#busy || !this.#cluster.journaled) return;
+    this.#busy = true;
+    void this.#rebuild().finally(() => {
+      this.#busy = false;
+    });
+  }
+
+  async #rebuild(): Promise<void> {
+    const cluster = this.#cluster;
+    // After a disk was lost, what was on it has to be on two nodes again.
+    const status = await this.#ask('journal', (admin) => admin.journal());
+    const safe =
+      status !== undefined &&
+      status.problem === undefined &&
+      status.nodes.length >= 3 &&
+      status.journaled >= status.committed;
+    if (!safe || cluster.nodes.some(({ blank }) => blank)) return;
+    cluster.loseMeta();
+    do await cluster.sleep(this.#random.skewed(500, 5000));
+    while (!(await cluster.rebuildMeta()));
+  }
+
   async #change(): Promise<void> {
     const infos = await this.#ask('node list', (admin) => admin.nodes());
     if (infos === undefined) return;

@@ -79,13 +79,36 @@ export class Oracle {
     this.#meta = options.meta;
     this.#disks = options.disks;
     this.#groups = options.groups;
-    this.#meta.onBatch = (changes) => this.#batch(changes);
+    this.watch();
     for (const disk of this.#disks) {
       disk.watch({
         written: (name) => this.#written(disk, name),
         removed: (name) => this.#removed(disk, name),
       });
     }
+  }
+
+  watch(): void {
+    this.#meta.onBatch = (changes) => this.#batch(changes);
+  }
+
+  /** The metadata store is made anew: what is written to it now has happened before. */
+  lookAway(): void {
+    this.#meta.onBatch = undefined;
+  }
+
+  /** It is complete again. */
+  async lookAgain(): Promise<void> {
+    this.live.clear();
+    const reader = this.#meta.reader();
+    const start = Buffer.from([BLOB_KIND]);
+    const end = Buffer.from([BLOB_KIND + 1]);
+    for (const { key, value } of await reader.range({ start, end, limit: 1000 })) {
+      const blob = key.toString('hex', 1) as BlobId;
+      const { size, blockSize } = blobCodec.decode(value);
+      this.live.set(blob, { blob, size, blockSize });
+    }
+    this.watch();
   }
 
   violation(text: string): void {

@@ -1,5 +1,6 @@
 /** One seed: a cluster, clients, faults; then calm, and everything has to be right again. */
 import { checkInvariants } from '../../meta/catalogue/test-support.ts';
+import { garbageCodec } from '../../meta/catalogue/queue-records.ts';
 import { membersOf } from '../../meta/cluster/moves.ts';
 import type { KeyValueStore } from '../../meta/engine/kv.ts';
 import { SimCluster } from './cluster.ts';
@@ -44,6 +45,10 @@ export async function runSeed(options: SeedOptions): Promise<SeedResult> {
   const run = new SeedRun(options);
   await run.run();
   return run.result();
+}
+
+function textOf(garbage: object): string {
+  return Object.values(garbage).map(String).join(' ');
 }
 
 class SeedRun {
@@ -246,7 +251,12 @@ class SeedRun {
       const end = Buffer.from(start);
       end[1] = (end[1] ?? 0) + 1;
       const rows = await store.range({ start, end, limit: 1000 });
-      if (rows.length > 0) left.push(`${rows.length} entries in the ${name} queue`);
+      const [first] = rows;
+      if (first !== undefined) {
+        const what =
+          queue === 'qg' ? textOf(garbageCodec.decode(first.value)) : first.key.toString('hex');
+        left.push(`${rows.length} entries in the ${name} queue, first ${what}`);
+      }
     }
     left.push(...oracle.wrongReplicas((group) => membersOf(layout, group)));
     return left;
