@@ -339,15 +339,15 @@ export class LayoutChanges {
     }
   }
 
-  #exclusively<T>(work: () => Promise<T>): Promise<T> {
+  /** Holds new deletions back and waits for those under way, before anybody else has to wait. */
+  async #exclusively<T>(work: () => Promise<T>): Promise<T> {
     this.#changes += 1;
-    const mine = this.#store.inTurn(async () => {
+    try {
       await Promise.allSettled(this.#releases);
-      return await work();
-    });
-    return mine.finally(() => {
+      return await this.#store.inTurn(work);
+    } finally {
       this.#changes -= 1;
-    });
+    }
   }
 
   /* ---------------------------------------------------------------- rows */
