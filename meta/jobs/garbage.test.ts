@@ -46,6 +46,8 @@ function world(nodes = 3, limits: Partial<GarbageLimits> = {}) {
     groups: GROUPS,
     nodes: ids.map((id) => ({ id, zone: id, weight: 1 })),
   });
+  let newest = layout;
+  const gone = new Set<string>();
   const stored = new Map(ids.map((id) => [id, new Set<string>()]));
   const down = new Set<string>();
   const failing = new Set<string>();
@@ -78,7 +80,9 @@ function world(nodes = 3, limits: Partial<GarbageLimits> = {}) {
     queue,
     leases,
     reclamation,
-    layout: () => layout,
+    layout: () => newest,
+    previous: () => (newest === layout ? [] : [layout]),
+    isGone: (id) => gone.has(id),
     node,
     clock,
     log: silentLog,
@@ -103,7 +107,16 @@ function world(nodes = 3, limits: Partial<GarbageLimits> = {}) {
   };
   const remaining = () => [...stored.values()].reduce((sum, keys) => sum + keys.size, 0);
   const epoch = () => reclamation.epoch;
+  /** A change to a layout without the first node; everything is on all nodes meanwhile. */
+  const changeLayout = () => {
+    const nodes = ids.slice(1).map((id) => ({ id, zone: id, weight: 1 }));
+    newest = planLayout({ epoch: 2, groups: GROUPS, nodes, previous: layout });
+    const all = new Set([...stored.values()].flatMap((keys) => [...keys]));
+    for (const id of ids) stored.set(id, new Set(all));
+  };
   return {
+    gone,
+    changeLayout,
     job,
     queue,
     leases,
@@ -132,6 +145,26 @@ describe('the garbage job', () => {
     assert.equal(w.queue.entries.size, 0);
     const { held, waiting, blobsRemoved, blocksRemoved } = w.job.stats();
     assert.deepEqual([held, waiting, blobsRemoved, blocksRemoved], [0, 0, 2, 8]);
+  });
+
+  it('deletes on the nodes of older layouts, too, but for those that are gone for good', async () => {
+    for (const gone of [false, true]) {
+      const w = world(4);
+      w.discard(64);
+      w.changeLayout();
+      if (gone) w.gone.add('node-0').add('node-9');
+      w.down.add('node-0');
+      await w.job.round();
+      w.report();
+      for (let round = 0; round < 3; round++) await w.job.round();
+      assert.equal(w.queue.entries.size, gone ? 0 : 1);
+      w.down.clear();
+      for (let round = 0; round < 3; round++) await w.job.round();
+      assert.equal(w.queue.entries.size, 0);
+      // Blocks on nodes that have had the group in neither layout are not asked for here.
+      const left = w.stored.get('node-0')?.size ?? 0;
+      assert.ok(gone ? left === 64 : left < 64);
+    }
   });
 
   it('waits for reads that may see the blob and for its writer', async () => {
