@@ -651,11 +651,10 @@ export class MetaJournal implements CommitLog, PeerSource {
     const from = this.#settled.sequence;
     const target = best.state.last.sequence;
     while (this.#settled.sequence < target) {
-      const { base } = best.state;
-      const next =
-        base.sequence > this.#settled.sequence
-          ? await this.#before(base, claimed)
-          : await readRecords(best.peer, this.#settled.sequence + 1);
+      let next = await readRecords(best.peer, this.#settled.sequence + 1);
+      if (next[0]?.previous !== this.#settled.checksum) {
+        next = await this.#recordsTo(best.state.last, claimed);
+      }
       const rows: Write[] = [];
       let at = this.#settled;
       for (const { sequence, previous, checksum, body } of next) {
@@ -679,17 +678,17 @@ export class MetaJournal implements CommitLog, PeerSource {
   }
 
   /**
-   * The records from here up to `base`, where the journal of the best node begins: it was given an
-   * empty disk, and others have what came before. Nothing, when that leads to somewhere else.
+   * The records from here up to `end`, from whichever nodes have them: the best one may have been given
+   * an empty disk meanwhile, or has lost a record. Nothing, when they begin somewhere else.
    */
-  async #before(
-    base: JournalPosition,
+  async #recordsTo(
+    end: JournalPosition,
     claimed: readonly { peer: Peer }[],
   ): Promise<JournalRecord[]> {
     const found = new Map<bigint, JournalRecord>();
     for (const { peer } of claimed) {
       let from = this.#settled.sequence + 1;
-      while (from <= base.sequence) {
+      while (from <= end.sequence) {
         const page = await readRecords(peer, from);
         for (const record of page) found.set(record.checksum, record);
         const last = page.at(-1);
@@ -698,7 +697,7 @@ export class MetaJournal implements CommitLog, PeerSource {
       }
     }
     const records: JournalRecord[] = [];
-    let { sequence, checksum } = base;
+    let { sequence, checksum } = end;
     for (; sequence > this.#settled.sequence; sequence--) {
       const record = found.get(checksum);
       if (record?.sequence !== sequence) return [];
