@@ -85,6 +85,7 @@ export class BlockDisk {
   /** The environment of one life of the node. */
   open(life: Life): Environment {
     let waiting: (() => void) | undefined;
+    const state = { broken: false };
     const inner = createMemoryEnvironment({
       disk: this.memory,
       schedule: (commit) => {
@@ -92,26 +93,28 @@ export class BlockDisk {
         const [low, high] = this.faults.latencyMs;
         life.schedule(this.#random.skewed(low, high), 'disk', () => {
           if (waiting === commit) waiting = undefined;
-          commit();
+          if (!state.broken) commit();
         });
       },
     });
     life.onEnd(() => {
       // The commit under way when the process died: whole on the disk, or not at all.
-      if (waiting !== undefined && this.#random.chance(0.5)) waiting();
+      if (waiting !== undefined && !state.broken && this.#random.chance(0.5)) waiting();
       inner.crash();
     });
     return {
       ...inner,
-      blocks: this.#table(inner.blocks),
-      contents: this.#table(inner.contents),
+      blocks: this.#table(inner.blocks, state),
+      contents: this.#table(inner.contents, state),
     };
   }
 
-  #table(table: Table): Table {
+  /** A commit that fails does so as a whole, and is the last one. */
+  #table(table: Table, state: { broken: boolean }): Table {
     const write = (queue: () => Promise<unknown>): Promise<unknown> => {
       if (this.faults.failing) {
         this.faults.failing = false;
+        state.broken = true;
         return Promise.reject(new Error('EIO'));
       }
       const durable = queue();
