@@ -172,6 +172,8 @@ export class SimCluster {
     const changes = changesOf(newest, layouts.previous);
     return {
       owners: (group) => membersOf(newest, group),
+      holds: (node) =>
+        [newest, ...layouts.previous].some(({ nodes }) => nodes.some(({ id }) => id === node)),
       filling: (group, node) =>
         changes.some(
           (change) =>

@@ -42,6 +42,8 @@ export interface OpenRead {
 /** Where blocks belong, as the metadata service has it at this moment. */
 export interface Placement {
   owners: (group: number) => string[];
+  /** Whether it has blocks by any layout; a node that was done without is emptied when it returns. */
+  holds: (node: string) => boolean;
   /** The node is still being filled with what older layouts put elsewhere. */
   filling: (group: number, node: string) => boolean;
 }
@@ -267,7 +269,7 @@ export class Oracle {
       for (const disk of this.#disks) {
         if (!disk.memory.blocks.has(name) || this.#late.has(`${disk.name} ${name}`)) continue;
         // The folder of a removed node is not looked at any more.
-        if (this.#isGone(disk.name)) continue;
+        if (this.#isGone(disk.name) || this.#placement()?.holds(disk.name) === false) continue;
         this.violation(`garbage ${garbage.blob} is done, but ${disk.name} has block ${key.index}`);
       }
     }
