@@ -1,3 +1,4 @@
+import { createDigest } from '../../../base/digest.ts';
 import type { ChecksumAlgorithm } from '../../../base/object-checksum.ts';
 import {
   type Answer,
@@ -115,7 +116,8 @@ const PLAIN_MD5 = /^[0-9a-f]{32}$/;
 
 /**
  * The blob that holds exactly the bytes of `range`, with the MD5 and the checksum that the part
- * needs. `undefined` when the bytes must be read: there is no such blob, or a digest is not known.
+ * needs. A checksum that nobody kept is computed from the bytes, which is still far cheaper than to
+ * store them again. `undefined` when there is no such blob, or its MD5 is not known.
  */
 async function shareable(
   opened: OpenedObject,
@@ -129,20 +131,31 @@ async function shareable(
   if (data.kind === 'none') return undefined;
   if (data.kind === 'blob') {
     const whole = range.start === 0 && range.end === object.size;
-    const checksum = wholeChecksum(object, wanted);
-    if (!whole || !PLAIN_MD5.test(object.etag) || (wanted && !checksum)) return undefined;
+    if (!whole || !PLAIN_MD5.test(object.etag)) return undefined;
+    const checksum =
+      wholeChecksum(object, wanted) ?? (wanted && (await digestOfRange(opened, range, wanted)));
     return { data: { ...data, kind: 'reference' }, size: object.size, etag: object.etag, checksum };
   }
   const part = await partAt(range, data.list, context);
   if (part?.data === undefined) return undefined;
-  const checksum = object.checksum?.algorithm === wanted ? part.checksum : undefined;
-  if (wanted && !checksum) return undefined;
+  const kept = object.checksum?.algorithm === wanted ? part.checksum : undefined;
+  const checksum = wanted && (kept ?? (await digestOfRange(opened, range, wanted)));
   return {
     data: { ...part.data, kind: 'reference' },
     size: part.size,
     etag: part.etag,
-    checksum: wanted && checksum,
+    checksum,
   };
+}
+
+async function digestOfRange(
+  opened: OpenedObject,
+  range: ByteRange,
+  algorithm: ChecksumAlgorithm,
+): Promise<string> {
+  const digest = createDigest(algorithm);
+  for await (const chunk of opened.read(range)) digest.update(chunk);
+  return digest.digest().toString('base64');
 }
 
 function wholeChecksum(
