@@ -2,11 +2,11 @@
  * Group commit: commits that arrive while a transaction is being made durable are packed into the
  * next one. Their checks are decided here, one after the other, on the committed state and what the
  * commits before them in the same batch have written; the engine then applies the batch as a whole.
- * That is sound because nothing else writes to the store.
+ * That is sound because nothing else writes to the store, and one batch is on its way at a time.
  *
  * With a log, a batch goes there first and is applied when the log has it: nothing is visible that
- * could be lost with this disk. While one batch is being applied, the next one is decided on top of
- * it and goes to the log.
+ * could be lost with this disk. (The next batch could go to the log meanwhile; that was measured to
+ * bring nothing at 64 requests in flight, since it makes two small batches of one.)
  */
 import type { Clock, Timer } from '../../base/clock.ts';
 import { Failure, isFailure, toFailure } from '../../base/failure.ts';
@@ -62,11 +62,7 @@ interface Waiting {
 export class GroupCommit {
   readonly #options: GroupCommitOptions;
   #queue: Waiting[] = [];
-  /** Decided, on its way to the log. */
   #batch: Waiting[] = [];
-  /** Being applied: what it writes, and when that is done. */
-  #applying: { batch: Waiting[]; overlay: Overlay } | undefined;
-  #applied: Promise<void> = Promise.resolve();
   #log: CommitLog | undefined;
   #pump: Promise<void> | undefined;
   #failed: Failure | undefined;
@@ -117,8 +113,7 @@ export class GroupCommit {
     this.#timer?.cancel();
     this.#failed = new Failure('unavailable', `the store has failed: ${reason}`, { cause });
     const unknown = new Failure('unknown-outcome', `the store has failed: ${reason}`, { cause });
-    const batches = [...(this.#applying?.batch ?? []), ...this.#batch];
-    for (const waiting of batches) waiting.reject(unknown);
+    for (const waiting of this.#batch) waiting.reject(unknown);
     for (const waiting of this.#queue) waiting.reject(this.#failed);
     this.#batch = [];
     this.#queue = [];
@@ -136,7 +131,6 @@ export class GroupCommit {
       }
       // Let those who were just answered send their next commit into the next batch.
       await Promise.resolve();
-      if (this.#queue.length === 0) await this.#applied;
     }
     this.#pump = undefined;
   }
@@ -144,28 +138,18 @@ export class GroupCommit {
   async #runBatch(): Promise<void> {
     const batch = this.#takeBatch();
     this.#batch = batch;
-    const overlay = new Overlay((key) => {
-      const row = this.#applying?.overlay.find(key);
-      return row === undefined ? this.#options.read(key) : row.stored;
-    });
+    const overlay = new Overlay(this.#options.read);
     const outcomes = batch.map(({ commit, raw }) =>
       raw === undefined ? outcomeOf(overlay, commit) : overlay.putAll(raw),
     );
-    if (overlay.size === 0) {
-      // Answered when what it was decided on can be read.
-      await this.#applied;
-      this.#batch = [];
-      settle(batch, outcomes);
-      return;
+    if (overlay.size > 0) {
+      const along = await this.#record(batch, overlay);
+      if (along === undefined || this.#failed !== undefined) return;
+      overlay.putAll(along);
+      if (!(await this.#write(overlay))) return;
     }
-    const along = await this.#record(batch, overlay);
-    await this.#applied;
     this.#batch = [];
-    if (along === undefined || this.#failed !== undefined) return;
-    for (const row of along) overlay.put(row.key, row.stored);
-    this.#applying = { batch, overlay };
-    this.#applied = this.#apply(batch, overlay, outcomes);
-    if (this.#log === undefined) await this.#applied;
+    settle(batch, outcomes);
   }
 
   /** Rows to write along; undefined: the log does not have the batch, and everybody has been told. */
@@ -176,18 +160,9 @@ export class GroupCommit {
       return await this.#log.record([...overlay.writes()], early);
     } catch (error) {
       for (const waiting of batch) waiting.reject(toFailure(error));
+      this.#batch = [];
       return undefined;
     }
-  }
-
-  async #apply(
-    batch: Waiting[],
-    overlay: Overlay,
-    outcomes: (CommitResult | Failure)[],
-  ): Promise<void> {
-    const written = await this.#write(overlay);
-    this.#applying = undefined;
-    if (written) settle(batch, outcomes);
   }
 
   #takeBatch(): Waiting[] {
