@@ -4,6 +4,7 @@ import { type Clock, systemClock } from '../base/clock.ts';
 import { Failure, isFailure } from '../base/failure.ts';
 import { CALL_TIMEOUT_MS } from '../base/rpc/client.ts';
 import type { RpcChannel } from '../base/rpc/rpc.ts';
+import { ANSWERS } from './answer-wire.ts';
 import type { Meta } from './protocol.ts';
 import { METHODS, type Method, READS } from './wire.ts';
 
@@ -18,7 +19,9 @@ export function createMetaClient(channel: RpcChannel, clock: Clock = systemClock
   const { numbers } = METHODS;
 
   async function once(name: Method, command: unknown, options?: CallOptions): Promise<unknown> {
-    return (await channel.call(numbers[name], { meta: command }, options)).meta;
+    const { meta } = await channel.call(numbers[name], { meta: command }, options);
+    const shape = ANSWERS[name];
+    return shape === undefined ? meta : shape.unpack(meta);
   }
 
   async function read(name: Method, command: unknown, options?: CallOptions): Promise<unknown> {

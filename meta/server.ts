@@ -1,6 +1,7 @@
 /** The metadata service's calls over the wire: checks the shape of each command, then asks the service. */
 import { Failure } from '../base/failure.ts';
 import type { RpcHandler } from '../base/rpc/rpc.ts';
+import { ANSWERS } from './answer-wire.ts';
 import type { Meta } from './protocol.ts';
 import { assertShape } from './shapes.ts';
 import { COMMANDS, METHODS } from './wire.ts';
@@ -18,6 +19,7 @@ export function createMetaHandler(meta: Meta): RpcHandler {
     }
     assertShape(name, COMMANDS[name], command);
     const answer = name === 'status' ? await meta.status() : await call.call(meta, command);
-    return { meta: answer };
+    const shape = ANSWERS[name];
+    return { meta: shape === undefined ? answer : shape.pack(answer) };
   };
 }

@@ -7,11 +7,12 @@ import { silentLog } from '../base/log.ts';
 import { createRpcChannel } from '../base/rpc/client.ts';
 import type { RpcChannel } from '../base/rpc/rpc.ts';
 import { createRpcServer } from '../base/rpc/server.ts';
+import { ANSWERS } from './answer-wire.ts';
 import { createCatalogue } from './catalogue/catalogue.ts';
 import { createMetaClient } from './client.ts';
 import { openCluster } from './cluster/cluster.ts';
 import { createMemoryStore } from './engine/memory.ts';
-import { LIST_PAGE_MAX, type Meta } from './protocol.ts';
+import { LIST_PAGE_MAX, type ListedObject, type Meta, type ObjectPage } from './protocol.ts';
 import { createMetaHandler } from './server.ts';
 import { createMetaService } from './service.ts';
 import { OWNER, prepare, put, SECRET } from './test-support.ts';
@@ -41,6 +42,28 @@ async function serve(t: TestContext): Promise<{ meta: Meta; channel: RpcChannel 
 }
 
 describe('the metadata service over the wire', () => {
+  it('lists objects with everything that the service says of them', () => {
+    const full: Required<ListedObject> = {
+      key: 'a',
+      size: 2 ** 42,
+      etag: 'e-3',
+      modifiedMs: 1_763_627_400_007,
+      owner: 'o',
+      storageClass: 'GLACIER_IR',
+      checksum: { algorithm: 'SHA256', type: 'COMPOSITE' },
+    };
+    const { storageClass: _class, checksum: _checksum, ...plain } = { ...full, key: 'b' };
+    const bucket = { id: 1, name: 'b', owner: 'o', region: 'r', createdMs: 1 };
+    const value: ObjectPage = { bucket, objects: [full, plain], commonPrefixes: ['c'], next: 'b' };
+    const shape = ANSWERS.listObjects ?? assert.fail();
+    const answers = [
+      { ok: true, value },
+      { ok: true, value: { ...value, objects: [] } },
+      { ok: false, refusal: 'NoSuchBucket' },
+    ];
+    for (const answer of answers) assert.deepEqual(shape.unpack(shape.pack(answer)), answer);
+  });
+
   it('answers as the service in the same process does', async (t) => {
     const answers: unknown[][] = [];
     for (const meta of [await createService(), (await serve(t)).meta]) {

@@ -38,6 +38,16 @@ test('document puts the declaration and the S3 namespace around its children', (
 
 test('timestamp writes UTC with milliseconds', () => {
   assert.equal(timestamp(1_763_627_400_007), '2025-11-20T08:30:00.007Z');
+  const times = fc.oneof(
+    fc.integer({ min: 1_763_627_000_000, max: 1_763_627_400_000 }),
+    fc.date({ noInvalidDate: true }).map(Number),
+  );
+  fc.assert(
+    fc.property(fc.array(times), (all) => {
+      for (const ms of all) assert.equal(timestamp(ms), new Date(ms).toISOString());
+    }),
+  );
+  assert.throws(() => timestamp(Number.NaN), RangeError);
 });
 
 test('What the writer escapes, the reader gives back unchanged', () => {

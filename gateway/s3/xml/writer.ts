@@ -57,7 +57,18 @@ export function document(root: string, ...children: string[]): string {
   return `${DECLARATION}<${root} xmlns="${S3_NAMESPACE}">${children.join('')}</${root}>`;
 }
 
+const MINUTE_MS = 60_000;
+/** The minute that was written last, up to its seconds: times of a page are mostly close together. */
+let minute = { number: Number.NaN, text: '' };
+
 /** A time as S3 writes it in XML: `2026-11-20T08:30:00.000Z`. */
 export function timestamp(ms: number): string {
-  return new Date(ms).toISOString();
+  const number = Math.floor(ms / MINUTE_MS);
+  if (number !== minute.number) {
+    const text = new Date(number * MINUTE_MS).toISOString().slice(0, -'00.000Z'.length);
+    minute = { number, text };
+  }
+  const inMinute = Math.floor(ms) - number * MINUTE_MS + 100_000;
+  const digits = String(inMinute);
+  return `${minute.text}${digits.slice(1, 3)}.${digits.slice(3)}Z`;
 }
