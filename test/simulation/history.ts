@@ -12,9 +12,6 @@ export interface Condition {
   ifMatch?: string | undefined;
 }
 
-/** `lost`: nobody knows. `refused`: certainly not done. */
-export type Outcome = 'done' | 'lost';
-
 export class History {
   readonly values = new Map<string, Value>();
   readonly #operations = new Map<string, Operation[]>();
