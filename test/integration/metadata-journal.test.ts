@@ -170,6 +170,20 @@ describe('the metadata journal', () => {
     assert.deepEqual((await rebuilt([b])).rows, range(10));
   });
 
+  it('takes a disk that was changed between two records for what it is', async () => {
+    const { nodes, service } = await begun(3);
+    const [, , c] = nodes;
+    assert.ok(c);
+    c.replace();
+    await service.commit('k3', 'v3');
+    await service.commit('k4', 'v4');
+    const { journal } = service;
+    await until(() => journal.live().length === 3, 'the third node');
+    assert.equal(journal.state, 'open');
+    await service.stop();
+    assert.deepEqual((await rebuilt(nodes.slice(0, 2))).rows, range(5));
+  });
+
   it('writes what was committed before it was open into its first record', async () => {
     const world = await begun(2);
     await world.service.stop();
