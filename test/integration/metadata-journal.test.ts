@@ -283,6 +283,28 @@ describe('a start of the metadata service', () => {
     await again.stop();
   });
 
+  it('keeps what it has written itself already when it applies older records', async () => {
+    const world = await begun(5);
+    const copy = newFolder();
+    await world.service.stop();
+    const service = await startService({ ...world, boot: 2 });
+    await service.open();
+    await service.commit('k5', 'v5');
+    cpSync(world.folder, copy, { recursive: true });
+    await service.commit('count', 'of start 2');
+    await service.stop();
+    for (const node of world.nodes) node.mood = 'away';
+    const behind = await startService({ ...world, folder: copy, boot: 3 });
+    await behind.store.commit({ ...commitOf('count', 'of start 3'), early: true });
+    for (const node of world.nodes) node.mood = 'well';
+    await behind.refused;
+    await behind.stop();
+    const again = await startService({ ...world, folder: copy, boot: 4 });
+    await again.open();
+    assert.equal(await again.read('count'), 'of start 3');
+    await again.stop();
+  });
+
   it('is refused over an old copy of the disk, whichever two nodes answer', async () => {
     for (const missing of [undefined, 0, 1, 2]) {
       const world = await begun(5);
