@@ -225,9 +225,12 @@ class StoredCluster<Waiting> implements Cluster<Waiting> {
         );
       }
       const said = { address, zone, capacityBytes };
-      const base = known === undefined || known.removal === 'gone' ? newNodeRow(said) : known;
+      const fresh = known === undefined || known.removal === 'gone';
+      const base = fresh ? newNodeRow(said) : known;
+      // A gateway may have written to this disk before it was taken in, by what it knew of another.
+      const leftovers = base.leftovers || ((fresh || base.replaced) && this.layout !== undefined);
       const joined = clusterId !== undefined || (base.joined && !base.replaced && placed);
-      const row = { ...base, ...said, generation, instance, joined, replaced: false };
+      const row = { ...base, ...said, generation, instance, joined, leftovers, replaced: false };
       if (known === undefined || !sameRow(known, row)) {
         await this.#store.must({
           set: [{ key: nodeKey(id), value: encodeNode(row) }],
