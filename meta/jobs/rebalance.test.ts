@@ -228,6 +228,17 @@ describe('the rebalance job', () => {
     assert.equal(w.cluster().nodes.row('node-1')?.leftovers, false);
   });
 
+  it('takes from a spare what was written to its disk before it was taken in', async () => {
+    const w = await world();
+    for (const key of blockKeys(ref.blob, GROUPS, 0, 10)) {
+      w.node('node-4').store(key, contentOf(ref, key.index));
+    }
+    w.report(1);
+    await rounds(await w.make());
+    assert.equal(w.held('node-4'), 0);
+    for (const n of [1, 2, 3]) assert.equal(w.held(`node-${n}`), 64);
+  });
+
   it('waits for a node that is merely down', async () => {
     const w = await world();
     await w.change({ kind: 'add', node: 'node-4' });
