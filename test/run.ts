@@ -8,6 +8,7 @@ import { spawn } from 'node:child_process';
 import { globSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { installTools } from './support/packages.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const bin = (name: string): string => join(root, 'node_modules', '.bin', name);
@@ -106,8 +107,18 @@ async function runSuite(name: string): Promise<Counts> {
   return counts;
 }
 
+/** What some unit and integration tests use when it is there; the client tests see to their own. */
+const DEBIAN_TOOLS = [
+  { path: '/usr/bin/strace', package: 'strace' },
+  { path: '/usr/sbin/mkfs.ext4', package: 'e2fsprogs' },
+];
+
 const wanted = process.argv.slice(2);
 const stages = wanted.length > 0 ? wanted : ['check', ...Object.keys(SUITES)];
+if (stages.includes('unit') || stages.includes('integration')) {
+  const missing = installTools(DEBIAN_TOOLS);
+  if (missing !== undefined) console.log(`\nSome tests will be skipped: ${missing}`);
+}
 const total: Counts = { passed: 0, failed: 0, skipped: 0 };
 for (const stage of stages) {
   const counts = stage === 'check' ? await runChecks() : await runSuite(stage);

@@ -39,5 +39,7 @@ export function mountSmallDisks(sizes: readonly number[]): SmallDisks | undefine
 }
 
 function run(command: string, ...args: string[]): boolean {
-  return spawnSync(command, args, { stdio: 'ignore' }).status === 0;
+  // Root's tools are not on everybody's PATH.
+  const env = { ...process.env, PATH: `${process.env['PATH']}:/usr/sbin:/sbin` };
+  return spawnSync(command, args, { stdio: 'ignore', env }).status === 0;
 }
