@@ -60,8 +60,8 @@ export interface SupervisorOptions {
 
 export const RESTART_MS_MIN = 100;
 export const RESTART_MS_MAX = 10_000;
-/** A process that ran this long has its pause forgotten. */
-const STABLE_MS = 30_000;
+/** A process that served this long before it ended has its pause forgotten. */
+const STABLE_MS = 3_000;
 /** Exit codes that starting again cannot mend: bad usage, bad configuration. */
 const FINAL_CODES = new Set([2, 73, 78]);
 /** Exit code for what may mend itself: a folder that another process is about to leave. */
@@ -74,11 +74,10 @@ interface Child {
   handle: ProcessHandle | undefined;
   ready: ReadyMessage | undefined;
   everReady: boolean;
-  /** In its present life. */
-  isReady: boolean;
+  /** When it became ready in its present life; undefined before that. */
+  readyAt: number | undefined;
   /** Of its first life. */
   createdAt: number;
-  startedAt: number;
   pauseMs: number;
   restart: Timer | undefined;
   stopping: boolean;
@@ -90,21 +89,21 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   const children: Child[] = [];
 
   const launch = (child: Child, settled: { ready(): void; failed(error: Error): void }): void => {
-    child.startedAt = effects.clock.monotonic();
     const { name } = child.spec;
     child.handle = child.spec.start(
       {
         ready(message) {
           child.ready = message;
           child.everReady = true;
-          child.isReady = true;
+          child.readyAt = effects.clock.monotonic();
           log.info({ process: name, pid: child.handle?.pid }, 'process is ready');
           options.changed();
           settled.ready();
         },
         exited(outcome) {
+          const { readyAt } = child;
           child.handle = undefined;
-          child.isReady = false;
+          child.readyAt = undefined;
           options.changed();
           if (child.stopping) {
             for (const done of child.gone.splice(0)) done();
@@ -119,7 +118,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
             child.restart = effects.clock.after(RESTART_MS_MAX, () => launch(child, settled));
             return;
           }
-          if (effects.clock.monotonic() - child.startedAt > STABLE_MS) child.pauseMs = 0;
+          const servedMs = readyAt === undefined ? 0 : effects.clock.monotonic() - readyAt;
+          if (servedMs > STABLE_MS) child.pauseMs = 0;
           child.pauseMs = Math.min(Math.max(child.pauseMs * 2, RESTART_MS_MIN), RESTART_MS_MAX);
           const level = outcome.code === 0 ? 'warn' : 'error';
           log[level]({ ...fields, restartMs: child.pauseMs }, 'process ended: starting it again');
@@ -141,9 +141,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
         handle: undefined,
         ready: undefined,
         everReady: false,
-        isReady: false,
+        readyAt: undefined,
         createdAt: effects.clock.monotonic(),
-        startedAt: 0,
         pauseMs: 0,
         restart: undefined,
         stopping: false,
@@ -155,8 +154,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       });
     },
     processes: () =>
-      children.flatMap(({ spec, handle, isReady }) =>
-        handle === undefined || !isReady
+      children.flatMap(({ spec, handle, readyAt }) =>
+        handle === undefined || readyAt === undefined
           ? []
           : [{ role: spec.role, name: spec.name, pid: handle.pid }],
       ),
