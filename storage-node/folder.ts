@@ -9,10 +9,10 @@
  */
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
+import { syncFolder, writeFileDurably } from '../base/durable-file.ts';
 import { Failure } from '../base/failure.ts';
-import { syncFolder, writeFileDurably } from './durable-file.ts';
+import { lockFolder } from '../base/folder-lock.ts';
 import { dataFile } from './block-store.ts';
 
 /** Of everything in the folder. A newer one is refused, an older one would be migrated. */
@@ -66,7 +66,7 @@ export interface FolderOptions {
 export function openNodeFolder(options: FolderOptions): NodeFolder {
   const { folder } = options;
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const unlock = lockFolder(folder);
+  const unlock = lockFolder(folder, 'storage node process');
   try {
     return new OwnedFolder(options, unlock);
   } catch (error) {
@@ -182,27 +182,4 @@ function parseJson(text: string): unknown {
   } catch {
     return undefined;
   }
-}
-
-/**
- * Exclusive use of the folder for as long as this process lives. Node has no file locks of its own,
- * but SQLite, which comes with it, takes one with an exclusive transaction. The kernel drops it with
- * the process, however that ends, so there is no stale lock, no process id to be reused and no
- * difference between containers that share a disk.
- */
-function lockFolder(folder: string): () => void {
-  const database = new DatabaseSync(join(folder, 'lock'), { timeout: 0 });
-  try {
-    database.exec('BEGIN EXCLUSIVE');
-  } catch (error) {
-    database.close();
-    throw new Failure(
-      'unavailable',
-      `${folder} is in use by another storage node process. Stop that one first.`,
-      { cause: error },
-    );
-  }
-  return () => {
-    if (database.isOpen) database.close();
-  };
 }

@@ -6,21 +6,12 @@
  *   clean       there while the store is closed in order
  *   store/      the LMDB environment
  */
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import { z } from 'zod';
+import { syncFolder, writeFileDurably } from '../../base/durable-file.ts';
 import { Failure } from '../../base/failure.ts';
+import { lockFolder } from '../../base/folder-lock.ts';
 
 /**
  * Of everything in the folder. A newer one is refused. Format 1, whose rows had no checksums, was
@@ -53,7 +44,7 @@ export interface MetaFolder {
  */
 export function openMetaFolder(folder: string): MetaFolder {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const unlock = lockFolder(folder);
+  const unlock = lockFolder(folder, 'metadata service');
   try {
     return new OwnedFolder(folder, unlock);
   } catch (error) {
@@ -159,51 +150,5 @@ function parseJson(text: string): unknown {
     return JSON.parse(text);
   } catch {
     return undefined;
-  }
-}
-
-/**
- * Exclusive use of the folder for as long as this process lives. Node has no file locks of its own,
- * but SQLite, which comes with it, takes one with an exclusive transaction. The kernel drops it with
- * the process, however that ends, so there is no stale lock and no process id to be reused.
- */
-function lockFolder(folder: string): () => void {
-  const database = new DatabaseSync(join(folder, 'lock'), { timeout: 0 });
-  try {
-    database.exec('BEGIN EXCLUSIVE');
-  } catch (error) {
-    database.close();
-    throw new Failure(
-      'unavailable',
-      `${folder} is in use by another metadata service. Stop that one first.`,
-      { cause: error },
-    );
-  }
-  return () => {
-    if (database.isOpen) database.close();
-  };
-}
-
-/** Replaces `path` in one step; on stable storage when it returns. */
-function writeFileDurably(path: string, text: string): void {
-  const draft = `${path}.new`;
-  const file = openSync(draft, 'w', 0o600);
-  try {
-    writeSync(file, text);
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
-  renameSync(draft, path);
-  syncFolder(join(path, '..'));
-}
-
-/** Makes names that were created, renamed or removed in the folder durable. */
-function syncFolder(folder: string): void {
-  const handle = openSync(folder, 'r');
-  try {
-    fsyncSync(handle);
-  } finally {
-    closeSync(handle);
   }
 }
