@@ -180,10 +180,10 @@ test('A copy outlives its source, the source its copy, and blocks go with the la
   await s3.putObject({ Bucket, Key: 'c', Body: 'overwritten' });
   sameBytes(await content(Bucket, 'b'), body);
   // The oldest garbage goes first: once the canary is gone, a collector that miscounts would have
-  // taken the shared blocks, too. Left are the three of `b` and the one of `c`.
+  // taken the shared blocks, too. Left are the three blocks of `b` and the one of `c`, on three nodes.
   await s3.putObject({ Bucket, Key: 'canary', Body: seededBytes('canary', MIB) });
   await s3.deleteObject({ Bucket, Key: 'canary' });
-  await blocksBecome(before + 4);
+  await blocksBecome(before + 12);
   sameBytes(await content(Bucket, 'b'), body);
   await s3.deleteObject({ Bucket, Key: 'b' });
   await s3.deleteObject({ Bucket, Key: 'c' });
