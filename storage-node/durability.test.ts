@@ -75,14 +75,12 @@ test('a write can be read only when it is on stable storage, and is acknowledged
   const folder = temporaryFolder(context);
   const command = [process.execPath, CHILD_SCRIPT];
   const inject = ['-e', 'trace=fdatasync', '-e', `inject=fdatasync:delay_enter=${DELAY_MS * 1000}`];
-  const traced = spawnSync(
-    TRACER,
-    ['-f', '-qq', '-o', '/dev/null', ...inject, ...command, 'read-early', folder],
-    { encoding: 'utf8' },
-  );
-  if (traced.error !== undefined || traced.status !== 0) {
-    return context.skip('strace is missing or may not trace here');
-  }
+  const trace = (...traced: string[]) =>
+    spawnSync(TRACER, ['-f', '-qq', '-o', '/dev/null', ...inject, ...traced], { encoding: 'utf8' });
+  // Only the machine's inability is a reason to skip: a child that fails is a failure.
+  if (trace('true').status !== 0) return context.skip('strace is missing or may not trace here');
+  const traced = trace(...command, 'read-early', folder);
+  assert.equal(traced.status, 0, traced.stderr);
   const { readableAt, acknowledgedAt } = JSON.parse(traced.stdout) as {
     readableAt: number;
     acknowledgedAt: number;
