@@ -1,0 +1,88 @@
+/**
+ * Bucket policies as the gateway holds them: what `parse.ts` makes of the text, what `evaluate.ts`
+ * and `public.ts` go by. Pure data; nothing here is stored (the text is, as it was sent).
+ */
+
+/** What a policy says of one request: an explicit deny beats every allow, `none` is silence. */
+export type PolicyDecision = 'allow' | 'deny' | 'none';
+
+/** Who asks. A request without credentials has none. */
+export interface PolicyPrincipal {
+  /** Canonical user id: 64 lower-case hex digits. */
+  canonicalId: string;
+  /** Account number: 12 digits. */
+  accountNumber: string;
+  /** `arn:aws:iam::123456789012:root` for the account itself, `…:user/name` for a user of it. */
+  arn: string;
+  /** `aws:username`; undefined for the account itself, as on AWS. */
+  userName: string | undefined;
+  /** `aws:userid`: the account number for the account itself. */
+  userId: string;
+}
+
+/**
+ * Values of a condition key (name in lower case, `s3:existingobjecttag/Team` with the tag's key as it
+ * is) in this request; `undefined` when the request has none, which differs from an empty one.
+ */
+export type ConditionLookup = (key: string) => readonly string[] | undefined;
+
+/** One question to a policy. */
+export interface PolicyRequest {
+  /** Undefined: anonymous. */
+  principal: PolicyPrincipal | undefined;
+  /** `s3:GetObject`. */
+  action: string;
+  /** `arn:aws:s3:::bucket` or `arn:aws:s3:::bucket/key`. */
+  resource: string;
+  condition: ConditionLookup;
+}
+
+/** Who a statement speaks of. */
+export type PrincipalPattern =
+  | { kind: 'everyone' }
+  /** The account and all its users. */
+  | { kind: 'account'; number: string }
+  | { kind: 'canonical'; id: string }
+  /** One user (or role session) of an account. */
+  | { kind: 'arn'; arn: string }
+  /** A service or identity provider: never one of those who can sign here. */
+  | { kind: 'other'; type: 'Service' | 'Federated'; name: string };
+
+/** One line of a Condition: operator, key, values. */
+export interface Condition {
+  /** Base operator without set prefix and `IfExists`: `StringLike`. */
+  operator: string;
+  set: 'ForAllValues' | 'ForAnyValue' | undefined;
+  ifExists: boolean;
+  /** As written. */
+  key: string;
+  values: readonly string[];
+}
+
+export interface Statement {
+  sid: string | undefined;
+  effect: 'Allow' | 'Deny';
+  principals: readonly PrincipalPattern[];
+  /** NotPrincipal. */
+  exceptPrincipals: boolean;
+  /** Lower case, with wildcards. */
+  actions: readonly string[];
+  /** NotAction. */
+  exceptActions: boolean;
+  /** ARNs with wildcards and policy variables. */
+  resources: readonly string[];
+  /** NotResource. */
+  exceptResources: boolean;
+  conditions: readonly Condition[];
+}
+
+export interface BucketPolicy {
+  version: '2012-10-17' | '2008-10-17';
+  id: string | undefined;
+  statements: readonly Statement[];
+  /**
+   * Whether any condition or variable asks for tags of the object that is there
+   * (`s3:ExistingObjectTag/…`): only then must they be read before the policy is evaluated.
+   */
+  readsObjectTags: boolean;
+}
