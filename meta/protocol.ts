@@ -32,6 +32,10 @@ export const TAG_KEY_MAX = 128;
 export const TAG_VALUE_MAX = 256;
 /** Longest configuration of a bucket under one name, in UTF-8 bytes. */
 export const BUCKET_CONFIG_BYTES_MAX = 60 * 1024;
+/** Grants in one access control list (AWS: 100). */
+export const GRANTS_MAX = 100;
+/** Longest encrypted data key: a KMS may add names and parameters of its own. */
+export const WRAPPED_KEY_BYTES_MAX = 8 * 1024;
 /** Replicas of every block. */
 export const REPLICAS = 3;
 /** Placement groups of a new cluster. */
@@ -62,6 +66,8 @@ export type Refusal =
   | 'EntityTooLarge'
   | 'BadDigest'
   | 'InvalidRequest'
+  /** The bucket is not in the state that `expect` names (any more): look at it again. Nothing happened. */
+  | 'BucketChanged'
   /** The source of a copy by reference is no longer the one that was read: read it again. */
   | 'SourceChanged';
 
@@ -90,6 +96,34 @@ export interface Bucket {
   createdMs: number;
   /** Absent: the bucket never had versioning, and keeps one version of each key. */
   versioning?: Versioning | undefined;
+  /** Grows with every change of `versioning` and of the configurations. */
+  revision: number;
+  /** Names of the configurations that the bucket has (`setBucketConfig`), sorted. */
+  configs: string[];
+}
+
+/**
+ * The state of a bucket that somebody has judged a request by. A command or query that carries it
+ * happens in exactly that state, or is refused with BucketChanged.
+ */
+export interface BucketState {
+  id: number;
+  revision: number;
+}
+
+/** What may go with every command and query about one bucket. */
+export interface ExpectsBucket {
+  expect?: BucketState | undefined;
+}
+
+export interface CreateBucketCommand {
+  name: string;
+  owner: string;
+  region: string;
+  /** From the start. */
+  versioning?: 'Enabled' | undefined;
+  /** Configurations that it has from the start, by name. */
+  configs?: Record<string, string> | undefined;
 }
 
 export type Versioning = 'Enabled' | 'Suspended';
@@ -147,7 +181,52 @@ export interface PartRef {
   checksum?: string | undefined;
 }
 
-export interface ObjectRecord {
+export type Permission = 'FULL_CONTROL' | 'READ' | 'WRITE' | 'READ_ACP' | 'WRITE_ACP';
+/** Groups of grantees: everybody, everybody with credentials, and whoever delivers access logs. */
+export type GranteeGroup = 'AllUsers' | 'AuthenticatedUsers' | 'LogDelivery';
+
+/** One entry of an access control list. */
+export interface Grant {
+  /** Canonical id of an account, or a group. */
+  grantee: { id: string } | { group: GranteeGroup };
+  permission: Permission;
+}
+
+/** What keeps a version from being deleted or overwritten. */
+export interface ObjectLock {
+  mode?: 'GOVERNANCE' | 'COMPLIANCE' | undefined;
+  /** With `mode`: when the retention ends. */
+  untilMs?: number | undefined;
+  legalHold?: true | undefined;
+}
+
+/** How the blocks of a version are encrypted. Nothing in here is secret by itself. */
+export interface ObjectEncryption {
+  /** `customer`: by a key that only the client has (SSE-C). */
+  algorithm: 'AES256' | 'aws:kms' | 'aws:kms:dsse' | 'customer';
+  /** The version's own data key, encrypted by the key that `keyId` names or the client has. */
+  wrappedKey: Buffer;
+  /** Of the master key or the KMS key; absent for `customer`. */
+  keyId?: string | undefined;
+  /** Base64 of the MD5 of the client's key; for `customer`. */
+  keyMd5?: string | undefined;
+  /** As sent: base64 of a JSON object; for KMS. */
+  context?: string | undefined;
+  bucketKey?: true | undefined;
+}
+
+export type ReplicationStatus = 'PENDING' | 'COMPLETED' | 'FAILED' | 'REPLICA';
+
+/** What a version may carry beside its content and metadata. */
+export interface ObjectExtras {
+  /** Absent: the owner has FULL_CONTROL and nobody else anything. */
+  acl?: Grant[] | undefined;
+  lock?: ObjectLock | undefined;
+  encryption?: ObjectEncryption | undefined;
+  replication?: ReplicationStatus | undefined;
+}
+
+export interface ObjectRecord extends ObjectExtras {
   /** Opaque identity of this version, 32 hex digits. */
   version: string;
   /**
@@ -186,7 +265,7 @@ export interface WriteCondition {
   ifMatchModifiedMs?: number | undefined;
 }
 
-export interface NewObject {
+export interface NewObject extends ObjectExtras {
   size: number;
   etag: string;
   owner: string;
@@ -197,7 +276,7 @@ export interface NewObject {
   tags?: Tag[] | undefined;
 }
 
-export interface PutObjectCommand {
+export interface PutObjectCommand extends ExpectsBucket {
   /** The writer lease under which the blob was written: a fenced writer's commit is a Failure `fenced`. */
   writer: number;
   bucket: string;
@@ -231,7 +310,7 @@ export interface ReadPartsQuery {
   from: { part: number } | { offset: number } | { after: number };
 }
 
-export interface CopyObjectCommand {
+export interface CopyObjectCommand extends ExpectsBucket {
   writer: number;
   /** `version` of the record that the caller read and judged; if it is gone: SourceChanged. */
   source: { bucket: string; key: string; version: string };
@@ -244,10 +323,15 @@ export interface CopyObjectCommand {
   tags?: Tag[] | undefined;
   /** Replaces the source's checksum when given (another algorithm was asked for and computed). */
   checksum?: ObjectChecksum | undefined;
+  /**
+   * Of the copy. Encryption is the source's unless it is given here, with the data key wrapped
+   * anew; nothing else of this is taken from the source.
+   */
+  extras?: ObjectExtras | undefined;
   condition?: WriteCondition | undefined;
 }
 
-export interface DeleteObjectCommand {
+export interface DeleteObjectCommand extends ExpectsBucket {
   bucket: string;
   key: string;
   /** This version goes, for good. Without it the bucket's versioning decides what happens. */
@@ -265,7 +349,7 @@ export interface Deleted {
 }
 
 /** Names a version: the current one unless `versionId` is given (NULL_VERSION included). */
-export interface VersionName {
+export interface VersionName extends ExpectsBucket {
   bucket: string;
   key: string;
   versionId?: string | undefined;
@@ -273,7 +357,7 @@ export interface VersionName {
 
 /* ------------------------------------------------------------------ listing */
 
-export interface ListQuery {
+export interface ListQuery extends ExpectsBucket {
   bucket: string;
   prefix: string;
   delimiter?: string | undefined;
@@ -305,7 +389,7 @@ export interface ObjectPage {
   next?: string | undefined;
 }
 
-export interface VersionsQuery {
+export interface VersionsQuery extends ExpectsBucket {
   bucket: string;
   prefix: string;
   delimiter?: string | undefined;
@@ -335,7 +419,7 @@ export interface VersionPage {
 
 /* ------------------------------------------------------------------ multipart */
 
-export interface Upload {
+export interface Upload extends ObjectExtras {
   uploadId: string;
   bucket: string;
   key: string;
@@ -347,13 +431,13 @@ export interface Upload {
   checksum?: { algorithm: ChecksumAlgorithm; type: ChecksumType } | undefined;
 }
 
-export interface UploadName {
+export interface UploadName extends ExpectsBucket {
   bucket: string;
   key: string;
   uploadId: string;
 }
 
-export interface CreateUploadCommand {
+export interface CreateUploadCommand extends ExpectsBucket, ObjectExtras {
   bucket: string;
   key: string;
   owner: string;
@@ -395,7 +479,7 @@ export interface PartPage {
   next?: number | undefined;
 }
 
-export interface UploadsQuery {
+export interface UploadsQuery extends ExpectsBucket {
   bucket: string;
   prefix: string;
   delimiter?: string | undefined;
@@ -547,19 +631,25 @@ export interface BucketUsage {
 /* ------------------------------------------------------------------ the service */
 
 export interface Meta {
-  createBucket(
-    command: { name: string; owner: string; region: string },
+  createBucket(command: CreateBucketCommand, options?: CallOptions): Promise<Answer<Bucket>>;
+  getBucket(
+    query: { bucket: string } & ExpectsBucket,
     options?: CallOptions,
   ): Promise<Answer<Bucket>>;
-  getBucket(query: { bucket: string }, options?: CallOptions): Promise<Answer<Bucket>>;
   /** Refused with BucketNotEmpty while it has keys; open uploads are dropped with it. */
-  deleteBucket(command: { bucket: string }, options?: CallOptions): Promise<Answer<null>>;
+  deleteBucket(
+    command: { bucket: string } & ExpectsBucket,
+    options?: CallOptions,
+  ): Promise<Answer<null>>;
   /** In name order. */
   listBuckets(
     query: { prefix: string; after?: string | undefined; limit: number },
     options?: CallOptions,
   ): Promise<{ buckets: Bucket[]; next?: string | undefined }>;
-  bucketUsage(query: { bucket: string }, options?: CallOptions): Promise<Answer<BucketUsage>>;
+  bucketUsage(
+    query: { bucket: string } & ExpectsBucket,
+    options?: CallOptions,
+  ): Promise<Answer<BucketUsage>>;
 
   putObject(command: PutObjectCommand, options?: CallOptions): Promise<Answer<Written>>;
   /** `withParts`: include the first page of the part list. */
@@ -576,7 +666,10 @@ export interface Meta {
   deleteObject(command: DeleteObjectCommand, options?: CallOptions): Promise<Answer<Deleted>>;
   /** One answer per key, in order. At most DELETE_KEYS_MAX. */
   deleteObjects(
-    command: { bucket: string; keys: Omit<DeleteObjectCommand, 'bucket'>[] },
+    command: {
+      bucket: string;
+      keys: Omit<DeleteObjectCommand, 'bucket' | 'expect'>[];
+    } & ExpectsBucket,
     options?: CallOptions,
   ): Promise<Answer<Answer<Deleted>[]>>;
   listObjects(query: ListQuery, options?: CallOptions): Promise<Answer<ObjectPage>>;
@@ -620,7 +713,7 @@ export interface Meta {
 
   /** Every later commit in the bucket goes by it. */
   setVersioning(
-    command: { bucket: string; versioning: Versioning },
+    command: { bucket: string; versioning: Versioning } & ExpectsBucket,
     options?: CallOptions,
   ): Promise<Answer<Bucket>>;
   listVersions(query: VersionsQuery, options?: CallOptions): Promise<Answer<VersionPage>>;
@@ -631,11 +724,16 @@ export interface Meta {
   ): Promise<Answer<{ versionId?: string | undefined }>>;
   /** Keeps a configuration of the bucket under a name of ours; without `value` it goes. */
   setBucketConfig(
-    command: { bucket: string; name: string; value?: string | undefined },
+    command: { bucket: string; name: string; value?: string | undefined } & ExpectsBucket,
     options?: CallOptions,
   ): Promise<Answer<null>>;
   getBucketConfig(
-    query: { bucket: string; name: string },
+    query: { bucket: string; name: string } & ExpectsBucket,
     options?: CallOptions,
   ): Promise<Answer<{ bucket: Bucket; value?: string | undefined }>>;
+  /** The bucket with all its configurations, by name, as they were at one moment. */
+  getBucketSettings(
+    query: { bucket: string },
+    options?: CallOptions,
+  ): Promise<Answer<{ bucket: Bucket; values: Record<string, string> }>>;
 }

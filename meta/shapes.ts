@@ -30,6 +30,11 @@ export const time: Shape = (value) =>
 
 export const flag: Shape = (value) => (typeof value === 'boolean' ? undefined : 'is not a flag');
 
+export const bytesUpTo =
+  (max: number): Shape =>
+  (value) =>
+    value instanceof Uint8Array && value.length <= max ? undefined : 'is not a byte string';
+
 const BLOB_PATTERN = /^[0-9a-f]{32}$/;
 export const blobId: Shape = (value) =>
   typeof value === 'string' && BLOB_PATTERN.test(value) ? undefined : 'is not a blob id';

@@ -53,7 +53,15 @@ describe('the metadata service over the wire', () => {
       checksum: { algorithm: 'SHA256', type: 'COMPOSITE' },
     };
     const { storageClass: _class, checksum: _checksum, ...plain } = { ...full, key: 'b' };
-    const bucket = { id: 1, name: 'b', owner: 'o', region: 'r', createdMs: 1 };
+    const bucket = {
+      id: 1,
+      name: 'b',
+      owner: 'o',
+      region: 'r',
+      createdMs: 1,
+      revision: 1,
+      configs: [],
+    };
     const value: ObjectPage = { bucket, objects: [full, plain], commonPrefixes: ['c'], next: 'b' };
     const shape = ANSWERS.listObjects ?? assert.fail();
     const answers = [

@@ -8,13 +8,16 @@ import type { RpcLimits } from '../base/rpc/rpc.ts';
 import {
   BUCKET_CONFIG_BYTES_MAX,
   DELETE_KEYS_MAX,
+  GRANTS_MAX,
   type Meta,
   OBJECT_TAGS_MAX,
   PART_NUMBER_MAX,
+  WRAPPED_KEY_BYTES_MAX,
 } from './protocol.ts';
 import {
   anyOf,
   blobId,
+  bytesUpTo,
   count,
   flag,
   listOf,
@@ -70,6 +73,7 @@ export const METHODS = methodTable([
   'setObjectTags',
   'setBucketConfig',
   'getBucketConfig',
+  'getBucketSettings',
 ]);
 
 export type Method = keyof Meta;
@@ -88,6 +92,7 @@ export const READS: ReadonlySet<Method> = new Set<Method>([
   'status',
   'listVersions',
   'getBucketConfig',
+  'getBucketSettings',
 ]);
 
 /* ------------------------------------------------------------------ shapes */
@@ -109,6 +114,36 @@ const condition = optional(
     ifMatchModifiedMs: optional(time),
   }),
 );
+/** The state of the bucket that the command goes by. */
+const expect = optional(record({ id: count, revision: count }));
+const grant = record({
+  grantee: anyOf(
+    record({ id: text }),
+    record({ group: oneOf('AllUsers', 'AuthenticatedUsers', 'LogDelivery') }),
+  ),
+  permission: oneOf('FULL_CONTROL', 'READ', 'WRITE', 'READ_ACP', 'WRITE_ACP'),
+});
+const extras = {
+  acl: optional(listOf(grant, GRANTS_MAX)),
+  lock: optional(
+    record({
+      mode: optional(oneOf('GOVERNANCE', 'COMPLIANCE')),
+      untilMs: optional(time),
+      legalHold: optional(flag),
+    }),
+  ),
+  encryption: optional(
+    record({
+      algorithm: oneOf('AES256', 'aws:kms', 'aws:kms:dsse', 'customer'),
+      wrappedKey: bytesUpTo(WRAPPED_KEY_BYTES_MAX),
+      keyId: optional(text),
+      keyMd5: optional(text),
+      context: optional(text),
+      bucketKey: optional(flag),
+    }),
+  ),
+  replication: optional(oneOf('PENDING', 'COMPLETED', 'FAILED', 'REPLICA')),
+};
 const tags = listOf(record({ key: text, value: text }), OBJECT_TAGS_MAX);
 const object = record({
   size: count,
@@ -119,18 +154,25 @@ const object = record({
   system: texts,
   user: texts,
   tags: optional(tags),
+  ...extras,
 });
-const place = { bucket: text, key: text };
+const place = { bucket: text, key: text, expect };
 const uploadName = { ...place, uploadId: text };
 const metadata = { system: texts, user: texts };
 const versionName = { ...place, versionId: optional(text) };
 
 export const COMMANDS: Readonly<Record<Method, Shape>> = {
-  createBucket: record({ name: text, owner: text, region: text }),
-  getBucket: record({ bucket: text }),
-  deleteBucket: record({ bucket: text }),
+  createBucket: record({
+    name: text,
+    owner: text,
+    region: text,
+    versioning: optional(oneOf('Enabled')),
+    configs: optional(texts),
+  }),
+  getBucket: record({ bucket: text, expect }),
+  deleteBucket: record({ bucket: text, expect }),
   listBuckets: record({ prefix: text, after: optional(text), limit: count }),
-  bucketUsage: record({ bucket: text }),
+  bucketUsage: record({ bucket: text, expect }),
   putObject: record({ ...place, writer: count, object, condition, missing }),
   getObject: record({ ...versionName, withParts: optional(flag) }),
   readParts: record({
@@ -140,20 +182,23 @@ export const COMMANDS: Readonly<Record<Method, Shape>> = {
   copyObject: record({
     ...place,
     writer: count,
-    source: record({ ...place, version: text }),
+    source: record({ bucket: text, key: text, version: text }),
     owner: text,
     metadata: optional(record(metadata)),
     tags: optional(tags),
     checksum: optional(objectChecksum),
+    extras: optional(record(extras)),
     condition,
   }),
   deleteObject: record({ ...versionName, condition }),
   deleteObjects: record({
     bucket: text,
+    expect,
     keys: listOf(record({ key: text, versionId: optional(text), condition }), DELETE_KEYS_MAX),
   }),
   listObjects: record({
     bucket: text,
+    expect,
     prefix: text,
     delimiter: optional(text),
     after: optional(text),
@@ -165,6 +210,7 @@ export const COMMANDS: Readonly<Record<Method, Shape>> = {
     owner: text,
     tags: optional(tags),
     checksum: optional(checksumPlan),
+    ...extras,
   }),
   getUpload: record(uploadName),
   putPart: record({
@@ -180,6 +226,7 @@ export const COMMANDS: Readonly<Record<Method, Shape>> = {
   listParts: record({ ...uploadName, after: count, limit: count }),
   listUploads: record({
     bucket: text,
+    expect,
     prefix: text,
     delimiter: optional(text),
     keyMarker: optional(text),
@@ -226,9 +273,10 @@ export const COMMANDS: Readonly<Record<Method, Shape>> = {
     ),
   }),
   status: () => undefined,
-  setVersioning: record({ bucket: text, versioning: oneOf('Enabled', 'Suspended') }),
+  setVersioning: record({ bucket: text, expect, versioning: oneOf('Enabled', 'Suspended') }),
   listVersions: record({
     bucket: text,
+    expect,
     prefix: text,
     delimiter: optional(text),
     keyMarker: optional(text),
@@ -238,8 +286,10 @@ export const COMMANDS: Readonly<Record<Method, Shape>> = {
   setObjectTags: record({ ...versionName, tags }),
   setBucketConfig: record({
     bucket: text,
+    expect,
     name,
     value: optional(textUpTo(BUCKET_CONFIG_BYTES_MAX)),
   }),
-  getBucketConfig: record({ bucket: text, name }),
+  getBucketConfig: record({ bucket: text, expect, name }),
+  getBucketSettings: record({ bucket: text }),
 };

@@ -40,8 +40,8 @@ function markerHeaders(
 }
 
 function codeOf(refusal: Refusal): ErrorCode {
-  // The source of a copy kept changing under our hands: the client may simply try again.
-  return refusal === 'SourceChanged' ? 'OperationAborted' : refusal;
+  // What it was to be done to kept changing under our hands: the client may simply try again.
+  return refusal === 'SourceChanged' || refusal === 'BucketChanged' ? 'OperationAborted' : refusal;
 }
 
 function contextDetails(

@@ -14,6 +14,9 @@ import {
   type Bucket,
   BUCKET_CONFIG_BYTES_MAX,
   BUCKETS_MAX,
+  type BucketState,
+  type CreateBucketCommand,
+  type ExpectsBucket,
   type Meta,
   type Versioning,
 } from '../protocol.ts';
@@ -29,6 +32,7 @@ import {
   NEXT_BUCKET_KEY,
   objectBounds,
   ownerBucketsKey,
+  nameOfSetting,
   settingBounds,
   settingKey,
   usageBounds,
@@ -50,10 +54,14 @@ const TRIES_MAX = 10;
 const NAMES_MAX = 10_000;
 /** Never seen outside: the step is run again. */
 const BEING_DELETED: Answer<never> = { ok: false, refusal: 'OperationAborted' };
-export const NO_SUCH_BUCKET: Answer<never> = { ok: false, refusal: 'NoSuchBucket' };
+const NO_SUCH_BUCKET: Answer<never> = { ok: false, refusal: 'NoSuchBucket' };
+const BUCKET_CHANGED: Answer<never> = { ok: false, refusal: 'BucketChanged' };
 
 /** Keys of rows that lie under a bucket's number. */
 type KeysOf = (bucketId: number) => readonly Buffer[];
+
+/** Which bucket is meant, and in which state. */
+export type BucketName = { bucket: string } & ExpectsBucket;
 
 /** What a step decides in a bucket that stands. */
 type BucketStep<T> = (draft: Draft, bucket: BucketRow) => Answer<T>;
@@ -68,21 +76,24 @@ type BucketMethods = Pick<
   | 'setVersioning'
   | 'setBucketConfig'
   | 'getBucketConfig'
+  | 'getBucketSettings'
 >;
+
+interface FoundBucket {
+  bucket: BucketRow;
+  entries: Awaited<ReturnType<KeyValueStore['get']>>;
+}
 
 export interface Buckets extends BucketMethods {
   count(): Promise<number>;
   /**
    * Reads the bucket's row and, in the same snapshot, the rows whose keys follow from its number.
-   * Undefined: no such bucket.
+   * Refused with NoSuchBucket and BucketChanged.
    */
-  read(
-    name: string,
-    keysOf: KeysOf,
-  ): Promise<{ bucket: BucketRow; entries: Awaited<ReturnType<KeyValueStore['get']>> } | undefined>;
+  read(name: BucketName, keysOf: KeysOf): Promise<Answer<FoundBucket>>;
   /** Runs a step whose commit holds only while the bucket stands unchanged. */
   run<T>(
-    name: string,
+    name: BucketName,
     keysOf: KeysOf,
     step: BucketStep<T>,
     options?: RunOptions<T>,
@@ -92,12 +103,6 @@ export interface Buckets extends BucketMethods {
 }
 
 /* ------------------------------------------------------------------ steps */
-
-interface CreateBucketCommand {
-  name: string;
-  owner: string;
-  region: string;
-}
 
 const counterCodec: Codec<number> = {
   encode: () => Buffer.alloc(8),
@@ -121,8 +126,13 @@ function createBucketStep(
   // Every creation checks the row of the next number, so no two of them see the same count.
   if ((owned.value ?? 0) >= bucketsMax) return { ok: false, refusal: 'TooManyBuckets' };
   const id = next.value?.next ?? 1;
-  const { name, owner, region } = command;
-  const bucket: Bucket = { id, name, owner, region, createdMs: draft.nowMs };
+  const { name, owner, region, versioning } = command;
+  const configs = Object.keys(command.configs ?? {}).sort();
+  const bucket: Bucket = { id, name, owner, region, createdMs: draft.nowMs, revision: 1, configs };
+  if (versioning !== undefined) bucket.versioning = versioning;
+  for (const [config, value] of Object.entries(command.configs ?? {})) {
+    draft.insert(settingKey(id, config), settingCodec, { value });
+  }
   draft.put(next, { next: id + 1 });
   draft.put(row, bucket);
   draft.add(BUCKET_COUNT_KEY, 1);
@@ -160,21 +170,30 @@ function setVersioningStep(draft: Draft, name: string, versioning: Versioning): 
   const row = draft.row(bucketKey(name), bucketCodec);
   if (row === undefined) return PENDING;
   if (row.value === null) return NO_SUCH_BUCKET;
-  const next = { ...row.value, versioning };
+  const next = { ...row.value, versioning, revision: row.value.revision + 1 };
   if (row.value.versioning !== versioning) draft.put(row, next);
   return { ok: true, value: publicBucket(next) };
 }
 
+/** Writes the bucket's row, too: whoever goes by the bucket's state notices. */
 function setConfigStep(
   draft: Draft,
-  bucketId: number,
+  bucket: BucketRow,
   { name, value }: { name: string; value?: string | undefined },
 ): Answer<null> {
-  const row = draft.row(settingKey(bucketId, name), settingCodec);
-  if (row === undefined) return PENDING;
+  const row = draft.row(settingKey(bucket.id, name), settingCodec);
+  const own = draft.row(bucketKey(bucket.name), bucketCodec);
+  if (row === undefined || own === undefined) return PENDING;
   if (value !== undefined) draft.put(row, { value });
   else if (row.value !== null) draft.remove(row);
+  const others = bucket.configs.filter((other) => other !== name);
+  const configs = value === undefined ? others : [...others, name].sort();
+  draft.put(own, { ...bucket, configs, revision: bucket.revision + 1 });
   return { ok: true, value: null };
+}
+
+function isExpected({ id, revision }: BucketRow, expect: BucketState | undefined): boolean {
+  return expect === undefined || (expect.id === id && expect.revision === revision);
 }
 
 /** Removes a bucket that carries the mark of `attempt`, with its counters and configurations. */
@@ -216,16 +235,17 @@ export function createBuckets(settings: BucketsSettings): Buckets {
   const attempts = createAttempts(runner.ids.boot);
   const { seen, codecOf } = createMemory();
 
-  const read: Buckets['read'] = async (name, keysOf) => {
+  const read: Buckets['read'] = async ({ bucket: name, expect }, keysOf) => {
     const key = bucketKey(name);
     for (;;) {
       const guess = seen(name);
       const keys = guess === undefined ? [] : keysOf(guess);
       const [entry, ...entries] = await store.get([key, ...keys]);
-      if (entry === null || entry === undefined) return undefined;
+      if (entry === null || entry === undefined) return NO_SUCH_BUCKET;
       const bucket = codecOf(name).decode(entry.value);
+      if (!isExpected(bucket, expect)) return BUCKET_CHANGED;
       // A name may belong to another bucket than last time: then the other rows are not its own.
-      if (bucket.id === guess) return { bucket, entries };
+      if (bucket.id === guess) return { ok: true, value: { bucket, entries } };
     }
   };
 
@@ -234,7 +254,7 @@ export function createBuckets(settings: BucketsSettings): Buckets {
   }
 
   async function run<T>(
-    name: string,
+    { bucket: name, expect }: BucketName,
     keysOf: KeysOf,
     step: BucketStep<T>,
     options?: RunOptions<T>,
@@ -248,6 +268,7 @@ export function createBuckets(settings: BucketsSettings): Buckets {
         const row = draft.row(key, codec);
         if (row === undefined) return PENDING;
         if (row.value === null) return NO_SUCH_BUCKET;
+        if (!isExpected(row.value, expect)) return BUCKET_CHANGED;
         mark = row.value.deleting;
         if (mark !== undefined) return BEING_DELETED;
         const answer = step(draft, row.value);
@@ -288,11 +309,12 @@ export function createBuckets(settings: BucketsSettings): Buckets {
     read,
     run,
     hint: seen,
-    async deleteBucket({ bucket }) {
+    async deleteBucket({ bucket, expect }) {
       for (let tries = 1; ; tries++) {
-        const found = await read(bucket, () => []);
+        const found = await read({ bucket, expect }, () => []);
+        if (!found.ok) return found;
         // One at a time: the other's outcome decides what is left to do.
-        const other = found?.bucket.deleting;
+        const other = found.value.bucket.deleting;
         if (other !== undefined && (await attempts.settled(other))) continue;
         const answer = await attempts.run((attempt) => attemptDelete(bucket, attempt));
         // Another server took the mark off, for a dead one's, to write something.
@@ -304,43 +326,65 @@ export function createBuckets(settings: BucketsSettings): Buckets {
       const keys = [bucketKey(command.name), NEXT_BUCKET_KEY, ownerBucketsKey(command.owner)];
       return runner.run(keys, (draft) => createBucketStep(draft, command, bucketsMax));
     },
-    async getBucket({ bucket }) {
-      const found = await read(bucket, () => []);
-      return found === undefined ? NO_SUCH_BUCKET : { ok: true, value: publicBucket(found.bucket) };
+    async getBucket(query) {
+      const found = await read(query, () => []);
+      return found.ok ? { ok: true, value: publicBucket(found.value.bucket) } : found;
     },
     async listBuckets({ prefix, after, limit }) {
       const { start, end } = bucketBounds(prefix, after);
       return limit < 1 ? { buckets: [] } : bucketPage(store, { start, end }, limit);
     },
-    async bucketUsage({ bucket }) {
-      const found = await read(bucket, () => []);
-      if (found === undefined) return NO_SUCH_BUCKET;
-      return { ok: true, value: await usageOf(store, found.bucket.id) };
+    async bucketUsage(query) {
+      const found = await read(query, () => []);
+      if (!found.ok) return found;
+      return { ok: true, value: await usageOf(store, found.value.bucket.id) };
     },
-    async setVersioning({ bucket, versioning }) {
+    async setVersioning(command) {
       return run(
-        bucket,
+        command,
         () => [],
-        (draft) => setVersioningStep(draft, bucket, versioning),
+        (draft) => setVersioningStep(draft, command.bucket, command.versioning),
       );
     },
-    async setBucketConfig({ bucket, name, value }) {
+    async setBucketConfig(command) {
+      const { name, value } = command;
       if (Buffer.byteLength(value ?? '') > BUCKET_CONFIG_BYTES_MAX) {
         throw new Failure('invalid', 'the configuration is too long');
       }
       return run(
-        bucket,
+        command,
         (bucketId) => [settingKey(bucketId, name)],
-        (draft, { id }) => setConfigStep(draft, id, { name, value }),
+        (draft, bucket) => setConfigStep(draft, bucket, { name, value }),
       );
     },
-    async getBucketConfig({ bucket, name }) {
-      const found = await read(bucket, (bucketId) => [settingKey(bucketId, name)]);
-      if (found === undefined) return NO_SUCH_BUCKET;
-      const entry = found.entries[0];
-      const answer = { bucket: publicBucket(found.bucket) };
+    async getBucketConfig(query) {
+      const found = await read(query, (bucketId) => [settingKey(bucketId, query.name)]);
+      if (!found.ok) return found;
+      const entry = found.value.entries[0];
+      const answer = { bucket: publicBucket(found.value.bucket) };
       if (entry === null || entry === undefined) return { ok: true, value: answer };
       return { ok: true, value: { ...answer, value: settingCodec.decode(entry.value).value } };
+    },
+    async getBucketSettings({ bucket }) {
+      for (;;) {
+        const first = await read({ bucket }, () => []);
+        if (!first.ok) return first;
+        const { id, revision } = first.value.bucket;
+        const rows = await store.range({ ...settingBounds(id), limit: KV_LIMITS.rangeRows });
+        // Every change of a configuration writes the bucket's row: unchanged, they are of one moment.
+        const again = await read({ bucket, expect: { id, revision } }, () => []);
+        if (!again.ok && again.refusal === 'BucketChanged') continue;
+        if (!again.ok) return again;
+        const values = rows.map((row) => [
+          nameOfSetting(row.key),
+          settingCodec.decode(row.value).value,
+        ]);
+        const value = {
+          bucket: publicBucket(again.value.bucket),
+          values: Object.fromEntries(values),
+        };
+        return { ok: true, value };
+      }
     },
     async count() {
       const [entry] = await store.get([BUCKET_COUNT_KEY]);

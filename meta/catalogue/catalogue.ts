@@ -53,6 +53,7 @@ export type CatalogueMethods = Pick<
   | 'setObjectTags'
   | 'setBucketConfig'
   | 'getBucketConfig'
+  | 'getBucketSettings'
 >;
 
 export interface Catalogue extends CatalogueMethods {
@@ -100,6 +101,7 @@ export function createCatalogue(settings: CatalogueSettings): Catalogue {
     setVersioning: buckets.setVersioning,
     setBucketConfig: buckets.setBucketConfig,
     getBucketConfig: buckets.getBucketConfig,
+    getBucketSettings: buckets.getBucketSettings,
     ...createObjects({ store, buckets, turns, lane }),
     readParts: (query) => readParts(store, query),
     ...createListing({ store, buckets }),

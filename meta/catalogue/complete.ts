@@ -25,7 +25,7 @@ import type { Draft } from './draft.ts';
 import { completedKey, isUploadId, objectKey, uploadKey } from './keyspace.ts';
 import { checkKey, conflictOf, turnOf } from './objects.ts';
 import { insertPartList, type NumberedPart } from './part-lists.ts';
-import { completedCodec, objectCodec, uploadCodec, type UploadRow } from './records.ts';
+import { completedCodec, extrasOf, objectCodec, uploadCodec, type UploadRow } from './records.ts';
 import { enqueue } from './references.ts';
 import { PENDING } from './runner.ts';
 import type { Turns } from './turns.ts';
@@ -251,6 +251,7 @@ export function completeStep(
     ...(checksum === undefined ? {} : { checksum }),
     system: upload.system,
     user: upload.user,
+    ...extrasOf(upload),
     ...(upload.tags === undefined ? {} : { tags: upload.tags }),
   });
   if (record === undefined) return PENDING;
@@ -301,9 +302,9 @@ export function createComplete(settings: CompleteSettings): Pick<Meta, 'complete
     command: CompleteUploadCommand,
     step: (draft: Draft, scope: Scope) => Answer<T>,
   ): Promise<Answer<T>> {
-    const { bucket, key, uploadId, condition } = command;
+    const { key, uploadId, condition } = command;
     return buckets.run(
-      bucket,
+      command,
       (id) => [uploadKey(id, key, uploadId), completedKey(uploadId), objectKey(id, key)],
       (draft, { id, versioning }) => step(draft, { bucketId: id, lane, versioning }),
       { onConflict: conflictOf(condition) },
@@ -336,8 +337,11 @@ export function createComplete(settings: CompleteSettings): Pick<Meta, 'complete
           completeStep(draft, scope, command, attempt, judged.value),
         )
       : judged;
-    if (!answer.ok)
-      await run(command, (draft, scope) => unfreezeStep(draft, scope, command, attempt));
+    if (!answer.ok) {
+      // In whatever state the bucket is now.
+      const { expect: _, ...anyway } = command;
+      await run(anyway, (draft, scope) => unfreezeStep(draft, scope, command, attempt));
+    }
     return answer;
   }
 
@@ -345,7 +349,7 @@ export function createComplete(settings: CompleteSettings): Pick<Meta, 'complete
     async completeUpload(command) {
       const { bucket, key, uploadId } = command;
       checkKey(key);
-      if (!isUploadId(uploadId)) return asMissing(await buckets.getBucket({ bucket }));
+      if (!isUploadId(uploadId)) return asMissing(await buckets.getBucket(command));
       return turns.take([turnOf(bucket, key), uploadTurn(uploadId)], async () => {
         for (let tries = 1; ; tries++) {
           const answer = await attempts.run((attempt) => complete(command, attempt));

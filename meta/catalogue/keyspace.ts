@@ -222,6 +222,11 @@ export function settingKey(bucket: number, name: string): Buffer {
   return writeUnderBucket(SETTING, bucket, name, 0);
 }
 
+/** The name in the key of a configuration. */
+export function nameOfSetting(key: Buffer): string {
+  return key.toString('utf8', 5);
+}
+
 /** All configurations of a bucket. */
 export function settingBounds(bucket: number): Bounds {
   return within(settingKey(bucket, ''));

@@ -12,7 +12,7 @@ import {
   type VersionPage,
   type VersionsQuery,
 } from '../protocol.ts';
-import { type Buckets, NO_SUCH_BUCKET } from './buckets.ts';
+import type { Buckets } from './buckets.ts';
 import {
   afterObjectPrefix,
   cutBound,
@@ -155,10 +155,10 @@ export function createVersionListing(settings: {
   const { store, buckets } = settings;
   return {
     async listVersions(query): Promise<Answer<VersionPage>> {
-      const found = await buckets.read(query.bucket, () => []);
-      if (found === undefined) return NO_SUCH_BUCKET;
-      const page = await versionPage(store, found.bucket.id, query);
-      return { ok: true, value: { bucket: publicBucket(found.bucket), ...page } };
+      const found = await buckets.read(query, () => []);
+      if (!found.ok) return found;
+      const page = await versionPage(store, found.value.bucket.id, query);
+      return { ok: true, value: { bucket: publicBucket(found.value.bucket), ...page } };
     },
   };
 }

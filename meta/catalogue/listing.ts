@@ -15,7 +15,7 @@ import {
   type UploadsPage,
   type UploadsQuery,
 } from '../protocol.ts';
-import { type Buckets, NO_SUCH_BUCKET } from './buckets.ts';
+import type { Buckets } from './buckets.ts';
 import {
   afterObjectPrefix,
   afterUploadPrefix,
@@ -237,15 +237,15 @@ export function createListing(settings: {
   const noKeys = () => [];
   return {
     async listObjects(query): Promise<Answer<ObjectPage>> {
-      const found = await buckets.read(query.bucket, noKeys);
-      if (found === undefined) return NO_SUCH_BUCKET;
-      const page = await objectPage(store, found.bucket.id, query);
-      return { ok: true, value: { bucket: publicBucket(found.bucket), ...page } };
+      const found = await buckets.read(query, noKeys);
+      if (!found.ok) return found;
+      const page = await objectPage(store, found.value.bucket.id, query);
+      return { ok: true, value: { bucket: publicBucket(found.value.bucket), ...page } };
     },
     async listUploads(query): Promise<Answer<UploadsPage>> {
-      const found = await buckets.read(query.bucket, noKeys);
-      if (found === undefined) return NO_SUCH_BUCKET;
-      return { ok: true, value: await uploadsPage(store, found.bucket.id, query) };
+      const found = await buckets.read(query, noKeys);
+      if (!found.ok) return found;
+      return { ok: true, value: await uploadsPage(store, found.value.bucket.id, query) };
     },
   };
 }

@@ -19,7 +19,7 @@ import {
   type WriteCondition,
   type Written,
 } from '../protocol.ts';
-import { type Buckets, NO_SUCH_BUCKET } from './buckets.ts';
+import { type BucketName, type Buckets } from './buckets.ts';
 import { judgeDelete, judgeWrite } from './conditions.ts';
 import { type Draft, rawCodec } from './draft.ts';
 import { blobKey, bucketKey, isVersion, objectKey, versionKey } from './keyspace.ts';
@@ -27,6 +27,7 @@ import { readFirstPage } from './part-lists.ts';
 import {
   bucketCodec,
   type BucketRow,
+  extrasOf,
   objectCodec,
   publicBucket,
   publicObject,
@@ -140,7 +141,9 @@ export function copyObjectStep(
   draft.check(place.row);
   // First the new reference, then the old one goes: onto itself the count stays as it was.
   if (!acquire(draft, data)) return PENDING;
+  const { acl, lock, replication, encryption = source.encryption } = command.extras ?? {};
   const record = addVersion(draft, scope, command.key, {
+    ...extrasOf({ acl, lock, replication, encryption }),
     size,
     etag,
     owner: command.owner,
@@ -256,7 +259,7 @@ export function createObjects({ store, buckets, turns, lane }: ObjectsSettings):
     checkKey(key);
     return turns.take([turnOf(bucket, key)], () =>
       buckets.run(
-        bucket,
+        command,
         (bucketId) => keysOfVersion(bucketId, command),
         (draft, row) => deleteObjectStep(draft, scopeOf(row), command),
         { onConflict: conflictOf(condition) },
@@ -266,8 +269,8 @@ export function createObjects({ store, buckets, turns, lane }: ObjectsSettings):
 
   /** Deletes a batch in one commit; each key has its own answer. */
   function deleteBatch(
-    bucket: string,
-    keys: readonly Omit<DeleteObjectCommand, 'bucket'>[],
+    bucket: BucketName,
+    keys: readonly Omit<DeleteObjectCommand, 'bucket' | 'expect'>[],
   ): Promise<Answer<Answer<Deleted>[]>> {
     return buckets.run<Answer<Deleted>[]>(
       bucket,
@@ -284,25 +287,26 @@ export function createObjects({ store, buckets, turns, lane }: ObjectsSettings):
   return {
     deleteObject,
 
-    async deleteObjects({ bucket, keys }) {
+    async deleteObjects({ bucket, expect, keys }) {
       if (keys.length > DELETE_KEYS_MAX) {
         throw new Failure('invalid', `DeleteObjects takes at most ${DELETE_KEYS_MAX} keys`);
       }
       for (const { key } of keys) checkKey(key);
-      const found = await buckets.getBucket({ bucket });
+      const found = await buckets.getBucket({ bucket, expect });
       if (!found.ok) return found;
       const size = batchOf(found.value);
       const answers: Answer<Deleted>[] = [];
       for (let from = 0; from < keys.length; from += size) {
         const batch = keys.slice(from, from + size);
-        const answer = await deleteBatch(bucket, batch);
+        const answer = await deleteBatch({ bucket, expect }, batch);
         if (answer.ok) {
           answers.push(...answer.value);
         } else if (answer.refusal !== 'OperationAborted') {
           return answer;
         } else {
           // Somebody keeps writing one of them: that must not hold up the others.
-          for (const command of batch) answers.push(await deleteObject({ bucket, ...command }));
+          for (const command of batch)
+            answers.push(await deleteObject({ bucket, expect, ...command }));
         }
       }
       return { ok: true, value: answers };
@@ -315,7 +319,7 @@ export function createObjects({ store, buckets, turns, lane }: ObjectsSettings):
       const { data } = object;
       return turns.take([turnOf(bucket, key)], () =>
         buckets.run(
-          bucket,
+          command,
           (bucketId) => {
             const keys = [objectKey(bucketId, key), leaseKey(writer)];
             if (data.kind === 'blob') keys.push(blobKey(data.blob));
@@ -333,7 +337,7 @@ export function createObjects({ store, buckets, turns, lane }: ObjectsSettings):
       checkKey(source.key);
       return turns.take([turnOf(bucket, key), turnOf(source.bucket, source.key)], () =>
         buckets.run(
-          bucket,
+          command,
           (bucketId) => {
             const keys = [objectKey(bucketId, key), leaseKey(writer), bucketKey(source.bucket)];
             const hint = buckets.hint(source.bucket);
@@ -346,16 +350,16 @@ export function createObjects({ store, buckets, turns, lane }: ObjectsSettings):
       );
     },
 
-    async getObject({ bucket, key, versionId, withParts }) {
+    async getObject(query) {
+      const { key, versionId, withParts } = query;
       checkKey(key);
       for (let reads = 0; reads < READS_MAX; reads++) {
-        const found = await readVersion(buckets, { bucket, key, versionId });
-        if (found === undefined) return NO_SUCH_BUCKET;
-        if (found.row === undefined) return notThere(versionId);
-        if (found.row.marker === true) {
-          return markerAnswer(found.bucket, found.row, versionId !== undefined);
-        }
-        const value = { bucket: publicBucket(found.bucket), object: publicObject(found.row) };
+        const found = await readVersion(buckets, query);
+        if (!found.ok) return found;
+        const { bucket, row } = found.value;
+        if (row === undefined) return notThere(versionId);
+        if (row.marker === true) return markerAnswer(bucket, row, versionId !== undefined);
+        const value = { bucket: publicBucket(bucket), object: publicObject(row) };
         const { data } = value.object;
         if (withParts !== true || data.kind !== 'parts') return { ok: true, value };
         const parts = await readFirstPage(store, data.list);
@@ -370,7 +374,7 @@ export function createObjects({ store, buckets, turns, lane }: ObjectsSettings):
       checkKey(key);
       return turns.take([turnOf(bucket, key)], () =>
         buckets.run(
-          bucket,
+          command,
           (bucketId) => keysOfVersion(bucketId, command),
           (draft, row) => setTagsStep(draft, scopeOf(row), command),
         ),
@@ -393,27 +397,27 @@ function keysOfVersion(
   return [head, versionKey(bucketId, key, versionId)];
 }
 
-/** The version that is asked for. Undefined: no such bucket; without `row`: no such version. */
+/** The version that is asked for; without `row` there is none. */
 async function readVersion(
   buckets: Buckets,
-  { bucket, key, versionId }: VersionName,
-): Promise<{ bucket: BucketRow; row?: VersionRow } | undefined> {
+  { bucket, key, versionId, expect }: VersionName,
+): Promise<Answer<{ bucket: BucketRow; row?: VersionRow }>> {
   // An older version that goes by `null` is known by another id, which the current one tells.
   let identity = versionId;
   for (;;) {
     const name = { key, versionId: identity };
-    const found = await buckets.read(bucket, (bucketId) => keysOfVersion(bucketId, name));
-    if (found === undefined) return undefined;
-    const [first, second] = found.entries;
-    if (first === null || first === undefined) return { bucket: found.bucket };
+    const found = await buckets.read({ bucket, expect }, (id) => keysOfVersion(id, name));
+    if (!found.ok) return found;
+    const [first, second] = found.value.entries;
+    const nothing = { ok: true as const, value: { bucket: found.value.bucket } };
+    const foundRow = (row: VersionRow) => ({ ok: true as const, value: { ...nothing.value, row } });
+    if (first === null || first === undefined) return nothing;
     const head = objectCodec.decode(first.value);
-    if (versionId === undefined || answersTo(head, versionId)) {
-      return { bucket: found.bucket, row: head };
-    }
+    if (versionId === undefined || answersTo(head, versionId)) return foundRow(head);
     const row = second == null ? undefined : objectCodec.decode(second.value);
-    if (row !== undefined && answersTo(row, versionId)) return { bucket: found.bucket, row };
+    if (row !== undefined && answersTo(row, versionId)) return foundRow(row);
     const next = versionId === NULL_VERSION ? head.olderNull : undefined;
-    if (next === undefined || next === identity) return { bucket: found.bucket };
+    if (next === undefined || next === identity) return nothing;
     identity = next;
   }
 }

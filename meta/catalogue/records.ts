@@ -11,7 +11,14 @@ import type {
   Bucket,
   CompletedUpload,
   DataRef,
+  Grant,
+  GranteeGroup,
+  ObjectEncryption,
+  ObjectExtras,
+  ObjectLock,
   ObjectRecord,
+  Permission,
+  ReplicationStatus,
   SystemMetadata,
   Tag,
   Upload,
@@ -20,6 +27,7 @@ import type {
 } from '../protocol.ts';
 import {
   blobId,
+  bytes,
   type Codec,
   defineCodec,
   hex,
@@ -125,6 +133,120 @@ function unpackTags(field: unknown): Tag[] | undefined {
   return tags;
 }
 
+/* ------------------------------------------------------------------ extras of a version */
+
+const GROUPS: readonly GranteeGroup[] = ['AllUsers', 'AuthenticatedUsers', 'LogDelivery'];
+const PERMISSIONS: readonly Permission[] = [
+  'FULL_CONTROL',
+  'READ',
+  'WRITE',
+  'READ_ACP',
+  'WRITE_ACP',
+];
+const LOCK_MODES = ['GOVERNANCE', 'COMPLIANCE'] as const;
+const ENCRYPTIONS = ['AES256', 'aws:kms', 'aws:kms:dsse', 'customer'] as const;
+const REPLICATION: readonly ReplicationStatus[] = ['PENDING', 'COMPLETED', 'FAILED', 'REPLICA'];
+
+/** One of a list that only grows, by its place in it. */
+function member<T>(list: readonly T[], field: unknown): T {
+  const found = list[number(field)];
+  if (found === undefined) throw new Failure('corrupt', 'a stored field has an unknown value');
+  return found;
+}
+
+/** Grantees and permissions in turn; a group is a number, an account its id. */
+function packAcl(acl: readonly Grant[] | undefined): unknown[] | null {
+  if (acl === undefined) return null;
+  return acl.flatMap(({ grantee, permission }) => [
+    'id' in grantee ? packHex(grantee.id) : GROUPS.indexOf(grantee.group),
+    PERMISSIONS.indexOf(permission),
+  ]);
+}
+
+function unpackAcl(field: unknown): Grant[] {
+  const fields = list(field);
+  const acl: Grant[] = [];
+  for (let index = 0; index + 1 < fields.length; index += 2) {
+    const who = fields[index];
+    const grantee =
+      typeof who === 'number' ? { group: member(GROUPS, who) } : { id: unpackHex(who) };
+    acl.push({ grantee, permission: member(PERMISSIONS, fields[index + 1]) });
+  }
+  return acl;
+}
+
+function packLock(lock: ObjectLock | undefined): unknown[] | null {
+  if (lock === undefined) return null;
+  const { mode, untilMs, legalHold } = lock;
+  if (mode === undefined && legalHold === undefined) return null;
+  return [mode === undefined ? null : LOCK_MODES.indexOf(mode), untilMs ?? null, legalHold ? 1 : 0];
+}
+
+function unpackLock(field: unknown): ObjectLock {
+  const [mode, untilMs, legalHold] = list(field);
+  const lock: ObjectLock = {};
+  if (mode !== null) lock.mode = member(LOCK_MODES, mode);
+  if (untilMs !== null) lock.untilMs = number(untilMs);
+  if (legalHold === 1) lock.legalHold = true;
+  return lock;
+}
+
+function packEncryption(encryption: ObjectEncryption | undefined): unknown[] | null {
+  if (encryption === undefined) return null;
+  const { algorithm, wrappedKey, keyId, keyMd5, context, bucketKey } = encryption;
+  return [
+    ENCRYPTIONS.indexOf(algorithm),
+    wrappedKey,
+    keyId ?? null,
+    keyMd5 ?? null,
+    context ?? null,
+    bucketKey ? 1 : 0,
+  ];
+}
+
+function unpackEncryption(field: unknown): ObjectEncryption {
+  const [algorithm, wrappedKey, keyId, keyMd5, context, bucketKey] = list(field);
+  const encryption: ObjectEncryption = {
+    algorithm: member(ENCRYPTIONS, algorithm),
+    wrappedKey: bytes(wrappedKey),
+  };
+  if (keyId !== null) encryption.keyId = text(keyId);
+  if (keyMd5 !== null) encryption.keyMd5 = text(keyMd5);
+  if (context !== null) encryption.context = text(context);
+  if (bucketKey === 1) encryption.bucketKey = true;
+  return encryption;
+}
+
+/** Undefined when there is nothing to keep, as for most objects. */
+function packExtras(extras: ObjectExtras): unknown[] | undefined {
+  const acl = packAcl(extras.acl);
+  const lock = packLock(extras.lock);
+  const encryption = packEncryption(extras.encryption);
+  const replication =
+    extras.replication === undefined ? null : REPLICATION.indexOf(extras.replication);
+  const fields = [acl, lock, encryption, replication];
+  return fields.every((field) => field === null) ? undefined : fields;
+}
+
+function unpackExtras(target: ObjectExtras, field: unknown): void {
+  if (field === null || field === undefined) return;
+  const [acl, lock, encryption, replication] = list(field);
+  if (acl !== null) target.acl = unpackAcl(acl);
+  if (lock !== null) target.lock = unpackLock(lock);
+  if (encryption !== null) target.encryption = unpackEncryption(encryption);
+  if (replication !== null) target.replication = member(REPLICATION, replication);
+}
+
+/** Only what is there of the extras of a command or a row. */
+export function extrasOf({ acl, lock, encryption, replication }: ObjectExtras): ObjectExtras {
+  const extras: ObjectExtras = {};
+  if (acl !== undefined) extras.acl = acl;
+  if (lock !== undefined) extras.lock = lock;
+  if (encryption !== undefined) extras.encryption = encryption;
+  if (replication !== undefined) extras.replication = replication;
+  return extras;
+}
+
 /* ------------------------------------------------------------------ buckets */
 
 const VERSIONING: readonly Versioning[] = ['Enabled', 'Suspended'];
@@ -137,11 +259,12 @@ export interface BucketRow extends Bucket {
 export const bucketCodec: Codec<BucketRow> = defineCodec({
   name: 'bucket',
   format: 1,
-  count: 7,
+  count: 9,
   fields(row) {
-    const { id, name, region, createdMs, deleting, versioning } = row;
-    const fields = [id, name, packHex(row.owner), region, createdMs, deleting ?? null];
-    return versioning === undefined ? fields : [...fields, VERSIONING.indexOf(versioning)];
+    const { id, name, region, createdMs, deleting, versioning, revision, configs } = row;
+    const mode = versioning === undefined ? null : VERSIONING.indexOf(versioning);
+    const owner = packHex(row.owner);
+    return [id, name, owner, region, createdMs, deleting ?? null, mode, revision, configs];
   },
   record(fields) {
     const row: BucketRow = {
@@ -150,6 +273,8 @@ export const bucketCodec: Codec<BucketRow> = defineCodec({
       owner: unpackHex(fields[2]),
       region: text(fields[3]),
       createdMs: number(fields[4]),
+      revision: number(fields[7] ?? 0),
+      configs: list(fields[8] ?? []).map(text),
     };
     const deleting = optionalText(fields[5]);
     if (deleting !== undefined) row.deleting = deleting;
@@ -254,7 +379,7 @@ function unpackVersion(row: VersionRow, fields: readonly unknown[]): void {
 export const objectCodec: Codec<VersionRow> = defineCodec({
   name: 'object',
   format: 1,
-  count: 16,
+  count: 17,
   fields: (row) => {
     const [kind, id, count] = packData(row.data);
     const fields = [
@@ -271,6 +396,11 @@ export const objectCodec: Codec<VersionRow> = defineCodec({
       packUser(row.user),
     ];
     const version = packVersion(row);
+    const extras = packExtras(row);
+    if (extras !== undefined) {
+      const filler = Array.from({ length: 5 - (version?.length ?? 0) }, () => null);
+      return [...fields, ...(version ?? []), ...filler, extras];
+    }
     return version === undefined ? fields : fields.concat(version);
   },
   record(fields) {
@@ -288,6 +418,7 @@ export const objectCodec: Codec<VersionRow> = defineCodec({
     const checksum = unpackChecksum(fields[8]);
     if (checksum !== undefined) row.checksum = checksum;
     if (fields.length > 11) unpackVersion(row, fields);
+    if (fields.length > 16) unpackExtras(row, fields[16]);
     return row;
   },
 });
@@ -361,7 +492,7 @@ export interface UploadRow extends Omit<Upload, 'uploadId' | 'bucket' | 'key'> {
 export const uploadCodec: Codec<UploadRow> = defineCodec({
   name: 'upload',
   format: 1,
-  count: 7,
+  count: 8,
   fields(row) {
     const fields = [
       row.createdMs,
@@ -372,6 +503,8 @@ export const uploadCodec: Codec<UploadRow> = defineCodec({
       row.completing ?? null,
     ];
     const tags = packTags(row.tags);
+    const extras = packExtras(row);
+    if (extras !== undefined) return [...fields, tags, extras];
     return tags === null ? fields : [...fields, tags];
   },
   record(fields) {
@@ -389,6 +522,7 @@ export const uploadCodec: Codec<UploadRow> = defineCodec({
     if (completing !== undefined) row.completing = completing;
     const tags = unpackTags(fields[6]);
     if (tags !== undefined) row.tags = tags;
+    unpackExtras(row, fields[7]);
     return row;
   },
 });
@@ -496,8 +630,8 @@ export const completedCodec: Codec<CompletedRow> = defineCodec({
 
 /** A bucket as the protocol shows it. */
 export function publicBucket(row: BucketRow): Bucket {
-  const { id, name, owner, region, createdMs, versioning } = row;
-  const bucket: Bucket = { id, name, owner, region, createdMs };
+  const { id, name, owner, region, createdMs, versioning, revision, configs } = row;
+  const bucket: Bucket = { id, name, owner, region, createdMs, revision, configs };
   if (versioning !== undefined) bucket.versioning = versioning;
   return bucket;
 }

@@ -74,7 +74,15 @@ const part = {
   data: { blob: old, blockSize: 4096 },
 };
 const upload = { createdMs: 1, owner: OWNER, system: {}, user: {} };
-const bucket = { id: 1, name: 'b', owner: OWNER, region: 'r', createdMs: 1 };
+const bucket = {
+  id: 1,
+  name: 'b',
+  owner: OWNER,
+  region: 'r',
+  createdMs: 1,
+  revision: 1,
+  configs: [] as string[],
+};
 
 /** A row that stands. */
 function row<T>(name: Name, codec: Codec<T>, value: T): [Name, Buffer] {

@@ -20,11 +20,18 @@ import {
   type UploadName,
 } from '../protocol.ts';
 import type { Attempts } from './attempts.ts';
-import { type Buckets, NO_SUCH_BUCKET } from './buckets.ts';
+import { type Buckets } from './buckets.ts';
 import type { Draft } from './draft.ts';
 import { blobKey, isUploadId, numberOfPart, partBounds, partKey, uploadKey } from './keyspace.ts';
 import { checkKey, checkLease, checkNewData } from './objects.ts';
-import { blobCodec, partCodec, type PartRow, uploadCodec, type UploadRow } from './records.ts';
+import {
+  blobCodec,
+  extrasOf,
+  partCodec,
+  type PartRow,
+  uploadCodec,
+  type UploadRow,
+} from './records.ts';
 import { acquire, addFreshBlob, enqueue, queueMissing, release } from './references.ts';
 import { PENDING } from './runner.ts';
 import type { Turns } from './turns.ts';
@@ -45,7 +52,8 @@ export function publicUpload(
   uploadId: string,
 ): Upload {
   const { createdMs, owner, system, user, tags, checksum } = row;
-  const upload: Upload = { uploadId, bucket, key, createdMs, owner, system, user };
+  const name = { uploadId, bucket, key };
+  const upload: Upload = { ...name, createdMs, owner, system, user, ...extrasOf(row) };
   if (tags !== undefined) upload.tags = tags;
   if (checksum !== undefined) upload.checksum = checksum;
   return upload;
@@ -64,6 +72,7 @@ function createUploadStep(
     owner: command.owner,
     system: command.system,
     user: command.user,
+    ...extrasOf(command),
   };
   if (command.tags !== undefined && command.tags.length > 0) row.tags = command.tags;
   if (command.checksum !== undefined) row.checksum = command.checksum;
@@ -208,28 +217,29 @@ export async function readPartRows(
 export function createUploads(settings: UploadsSettings): UploadMethods {
   const { store, buckets, turns, attempts, lane } = settings;
 
-  async function getUpload({ bucket, key, uploadId }: UploadName): Promise<Answer<Upload>> {
+  async function getUpload(query: UploadName): Promise<Answer<Upload>> {
+    const { bucket, key, uploadId } = query;
     checkKey(key);
     const known = isUploadId(uploadId);
-    const found = await buckets.read(bucket, (bucketId) =>
+    const found = await buckets.read(query, (bucketId) =>
       known ? [uploadKey(bucketId, key, uploadId)] : [],
     );
-    if (found === undefined) return NO_SUCH_BUCKET;
-    const entry = found.entries[0];
+    if (!found.ok) return found;
+    const entry = found.value.entries[0];
     if (entry === null || entry === undefined) return NO_SUCH_UPLOAD;
     const row = uploadCodec.decode(entry.value);
     return { ok: true, value: publicUpload(row, bucket, key, uploadId) };
   }
 
   async function runPutPart(command: PutPartCommand) {
-    const { bucket, key, uploadId, number, writer, data } = command;
+    const { key, uploadId, number, writer, data } = command;
     let frozenBy: string | undefined;
     const isLive = (attempt: string) => {
       frozenBy = attempts.isLive(attempt) ? attempt : undefined;
       return frozenBy !== undefined;
     };
     const answer = await buckets.run(
-      bucket,
+      command,
       (bucketId) => {
         const keys = [
           uploadKey(bucketId, key, uploadId),
@@ -253,7 +263,7 @@ export function createUploads(settings: UploadsSettings): UploadMethods {
     async createUpload(command) {
       checkKey(command.key);
       return buckets.run(
-        command.bucket,
+        command,
         () => [],
         (draft, { id }) =>
           createUploadStep(draft, { bucketId: id, lane }, command, settings.newUploadId()),
@@ -261,11 +271,11 @@ export function createUploads(settings: UploadsSettings): UploadMethods {
     },
 
     async putPart(command) {
-      const { bucket, key, uploadId, number, data } = command;
+      const { key, uploadId, number, data } = command;
       checkKey(key);
       checkPart(command);
       if (command.size > PART_BYTES_MAX) return { ok: false, refusal: 'EntityTooLarge' };
-      if (!isUploadId(uploadId)) return asMissing(await buckets.getBucket({ bucket }));
+      if (!isUploadId(uploadId)) return asMissing(await buckets.getBucket(command));
       // Parts that share one blob would fight for its row; the others do not wait for each other.
       const turn = data.kind === 'reference' ? `b${data.blob}` : `p${uploadId}/${number}`;
       return turns.take([turn], async () => {
@@ -277,13 +287,14 @@ export function createUploads(settings: UploadsSettings): UploadMethods {
       });
     },
 
-    async listParts({ bucket, key, uploadId, after, limit }) {
+    async listParts(query) {
+      const { uploadId, after, limit } = query;
       const wanted = Math.max(0, Math.min(limit, LIST_PAGE_MAX));
       // Parts first: if the upload still stands after that, they were all of them.
       const rows = isUploadId(uploadId)
         ? await readPartRows(store, uploadId, Math.max(0, after), wanted + 1)
         : [];
-      const upload = await getUpload({ bucket, key, uploadId });
+      const upload = await getUpload(query);
       if (!upload.ok) return upload;
       const parts = rows.slice(0, wanted).map(publicPart);
       const value = { upload: upload.value, parts };
@@ -294,12 +305,12 @@ export function createUploads(settings: UploadsSettings): UploadMethods {
     },
 
     async abortUpload(command) {
-      const { bucket, key, uploadId } = command;
+      const { key, uploadId } = command;
       checkKey(key);
-      if (!isUploadId(uploadId)) return asMissing(await buckets.getBucket({ bucket }));
+      if (!isUploadId(uploadId)) return asMissing(await buckets.getBucket(command));
       return turns.take([uploadTurn(uploadId)], () =>
         buckets.run(
-          bucket,
+          command,
           (bucketId) => [uploadKey(bucketId, key, uploadId)],
           (draft, { id }) => abortUploadStep(draft, { bucketId: id, lane }, command),
         ),

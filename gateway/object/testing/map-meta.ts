@@ -19,7 +19,15 @@ import {
 
 const refuse = () => Promise.reject(new Failure('internal', 'not part of this test'));
 
-const BUCKET: Bucket = { id: 1, name: 'b', owner: 'o', region: 'r', createdMs: 0 };
+const BUCKET: Bucket = {
+  id: 1,
+  name: 'b',
+  owner: 'o',
+  region: 'r',
+  createdMs: 0,
+  revision: 1,
+  configs: [],
+};
 
 export interface MapMeta extends Meta {
   readonly objects: Map<string, ObjectRecord>;
@@ -170,6 +178,7 @@ export function createMapMeta(view: ClusterView): MapMeta {
     setObjectTags: refuse,
     setBucketConfig: refuse,
     getBucketConfig: refuse,
+    getBucketSettings: refuse,
   };
   return meta;
 }

@@ -18,6 +18,8 @@ export const BUCKET: Bucket = {
   owner: OWNER,
   region: 'us-east-1',
   createdMs: Date.UTC(2026, 10, 20, 8, 30, 0, 7),
+  revision: 1,
+  configs: [],
 };
 export const UPLOAD: Upload = {
   uploadId: 'upload-1',

@@ -45,8 +45,24 @@ const UPLOAD: Upload = {
 
 test('ListAllMyBucketsResult names owner and buckets', () => {
   const buckets = [
-    { id: 1, name: 'photos', owner: 'f00d', region: 'eu-west-1', createdMs: AT },
-    { id: 2, name: 'texts', owner: 'f00d', region: 'eu-west-1', createdMs: AT },
+    {
+      id: 1,
+      name: 'photos',
+      owner: 'f00d',
+      region: 'eu-west-1',
+      createdMs: AT,
+      revision: 1,
+      configs: [],
+    },
+    {
+      id: 2,
+      name: 'texts',
+      owner: 'f00d',
+      region: 'eu-west-1',
+      createdMs: AT,
+      revision: 1,
+      configs: [],
+    },
   ];
   const dates = '<CreationDate>2026-11-20T08:30:00.007Z</CreationDate>';
   assert.equal(
