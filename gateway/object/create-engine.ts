@@ -149,10 +149,9 @@ async function openObject(
   // The epoch first, the record second: a deletion that the record does not show yet is younger.
   const hold = env.leases.beginRead();
   try {
-    const { bucket, key, versionId } = query;
     const bound = { timeoutMs: META_TIMEOUT_MS };
     const options = signal === undefined ? bound : { ...bound, signal };
-    const answer = await meta.getObject({ bucket, key, versionId, withParts: true }, options);
+    const answer = await meta.getObject({ ...query, withParts: true }, options);
     if (answer.ok) return { ok: true, value: new ReadableObject(env, answer.value, hold, signal) };
     hold.release();
     return answer;

@@ -1,4 +1,5 @@
 /** The one place where it is decided who may do what. Default: no. */
+import type { BucketSettings } from './access/bucket-settings.ts';
 import type { Account, Authenticated } from './auth/identity.ts';
 import { S3Error } from './errors.ts';
 
@@ -14,7 +15,11 @@ export interface AccessRequest {
  * The account that may do it. The root account may do everything; there are no other rights yet, so
  * everyone else, and a request without credentials, gets AccessDenied whatever it asks for.
  */
-export function authorize(identity: Authenticated, _access: AccessRequest): Account {
+export function authorize(
+  identity: Authenticated,
+  _access: AccessRequest,
+  _settings: BucketSettings | undefined,
+): Account {
   const { account } = identity;
   if (account === undefined || !account.root) throw new S3Error('AccessDenied');
   return account;

@@ -4,8 +4,8 @@
  */
 import type { Clock } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
-import type { Meta } from '../../meta/protocol.ts';
-import type { ObjectEngine } from '../object/engine.ts';
+import type { BucketSettings } from './access/bucket-settings.ts';
+import type { RequestMeta, RequestObjects } from './access/guard.ts';
 import type { Account, Authenticated } from './auth/identity.ts';
 import type { HeaderMap, RawReply } from './request.ts';
 
@@ -75,8 +75,11 @@ export interface Context {
   account: Account;
   /** The payload: `body.body` is only read by operations whose body kind is `stream`. */
   payload: Authenticated;
-  meta: Meta;
-  objects: ObjectEngine;
+  /** Steps in the request's bucket happen in the state that it was authorized in (`access/guard.ts`). */
+  meta: RequestMeta;
+  objects: RequestObjects;
+  /** Of the request's bucket, as last judged; undefined when the request is about none, or creates it. */
+  readonly settings: BucketSettings | undefined;
   clock: Clock;
   log: Log;
   /** Aborts when the client is gone. */

@@ -34,8 +34,13 @@ interface World {
   more?: Partial<PipelineOptions>;
 }
 
-/** What a world does not have must not be used: it fails the request with a 500. */
-function pipelineOf({ meta = {}, objects = {}, more = {} }: World = {}) {
+/** What a world does not have must not be used, but for the bucket: it fails the request with a 500. */
+function pipelineOf({ meta: given = {}, objects = {}, more = {} }: World = {}) {
+  const getBucketSettings: Meta['getBucketSettings'] = async (query) => {
+    const answer = await (given.getBucket ?? found.getBucket)(query);
+    return answer.ok ? { ok: true, value: { bucket: answer.value, values: {} } } : answer;
+  };
+  const meta = { getBucketSettings, ...given };
   const effects: Effects = systemEffects;
   return createPipeline({
     meta: meta as Meta,
@@ -366,3 +371,33 @@ function textOf({ body }: RawReply): string {
   assert.equal(typeof body, 'string');
   return typeof body === 'string' ? body : '';
 }
+
+test('a body is not taken in for a bucket that does not exist', async () => {
+  const meta = { getBucket: () => refused('NoSuchBucket') };
+  // The engine is given no `store`: reaching it would be a 500.
+  const put = sign({ method: 'PUT', path: '/photos/a', body: 'content' });
+  assert.equal(await told(put, { meta }), '404 NoSuchBucket');
+});
+
+test('a request whose bucket changed since it was judged is judged again', async () => {
+  let revision = 1;
+  const asked: unknown[] = [];
+  const meta: Partial<Meta> = {
+    getBucketSettings: () => ok({ bucket: { ...bucket, revision }, values: {} }),
+    getBucketConfig(query) {
+      asked.push(query.expect);
+      const changed = query.expect?.revision !== revision;
+      return changed ? refused('BucketChanged') : ok({ bucket: { ...bucket, revision } });
+    },
+  };
+  const pipeline = pipelineOf({ meta });
+  const get = () => pipeline(sign({ path: '/photos', query: [['tagging', '']] }));
+  assert.equal(codeIn(await get()), 'NoSuchTagSet');
+  revision = 2;
+  assert.equal(codeIn(await get()), 'NoSuchTagSet');
+  assert.deepEqual(asked, [
+    { id: 1, revision: 1 },
+    { id: 1, revision: 1 },
+    { id: 1, revision: 2 },
+  ]);
+});

@@ -7,9 +7,21 @@ import type { Effects } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
 import type { Meta } from '../../meta/protocol.ts';
 import type { ObjectEngine } from '../object/engine.ts';
+import {
+  type BucketSettings,
+  createSettingsSource,
+  type SettingsSource,
+} from './access/bucket-settings.ts';
+import {
+  Guard,
+  GuardedObjects,
+  guardMeta,
+  type RequestMeta,
+  type RequestObjects,
+} from './access/guard.ts';
 import { type Address, isReserved, parseAddress } from './address.ts';
 import type { Account, Authenticated } from './auth/identity.ts';
-import { authorize } from './authorize.ts';
+import { type AccessRequest, authorize } from './authorize.ts';
 import { parseCopySource } from './copy-source.ts';
 import { type Detection, detect } from './detect.ts';
 import { type ErrorCode, S3Error } from './errors.ts';
@@ -24,7 +36,7 @@ import type {
   QueryParameters,
 } from './operation.ts';
 import { parseQuery } from './query.ts';
-import { unwrap } from './refusal.ts';
+import { refusalError, unwrap } from './refusal.ts';
 import type { HeaderMap, RawReply, RawRequest } from './request.ts';
 import { refuseAmbiguous, screenHeaders } from './screen.ts';
 import { errorDocument } from './xml/error-document.ts';
@@ -82,6 +94,7 @@ interface Progress {
 export function createPipeline(options: PipelineOptions): Pipeline {
   const { effects, observe } = options;
   const hostId = effects.random.bytes(24).toString('base64');
+  const parts: Parts = { ...options, settings: createSettingsSource(options.meta) };
   return async (request) => {
     const startedMs = observe === undefined ? 0 : effects.clock.monotonic();
     const progress: Progress = {
@@ -92,7 +105,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     };
     let reply: RawReply;
     try {
-      reply = await answer(options, request, progress);
+      reply = await answer(parts, request, progress);
     } catch (error) {
       reply = errorReply(error, request, progress, hostId, options.log);
     }
@@ -106,11 +119,12 @@ export function createPipeline(options: PipelineOptions): Pipeline {
   };
 }
 
-async function answer(
-  options: PipelineOptions,
-  request: RawRequest,
-  progress: Progress,
-): Promise<RawReply> {
+/** The options, and what the pipeline makes of them once. */
+interface Parts extends PipelineOptions {
+  settings: SettingsSource;
+}
+
+async function answer(options: Parts, request: RawRequest, progress: Progress): Promise<RawReply> {
   refuseAmbiguous(request);
   if (isReserved(request.rawPath, request.headers['host'], options.domains)) {
     progress.operation = 'Reserved';
@@ -133,7 +147,8 @@ async function answer(
     detection.kind === 'operation'
       ? options.operations[detection.name].permission
       : `s3:${progress.operation}`;
-  const account = authorize(identity, { permission, bucket, key });
+  const guard = new Guard(options.settings);
+  const account = await admit(options.settings, guard, identity, { permission, bucket, key });
   if (detection.kind !== 'operation') throw detectionError(detection, request.method);
 
   const operation = options.operations[detection.name];
@@ -156,36 +171,75 @@ async function answer(
   };
   if (operation.body === 'stream') requireLength(request);
   else if (operation.body === 'none') await refuseBody(request, identity);
-  return operation.run(operationRequest)(new RequestContext(options, request, account, identity));
+  return operation.run(operationRequest)(
+    new RequestContext(options, request, { account, identity, guard, bucket }),
+  );
 }
+
+/**
+ * Authorizes the request, by the settings of its bucket when it is about one that exists. A bucket
+ * that does not is NoSuchBucket for everyone but the one who creates it.
+ */
+async function admit(
+  source: SettingsSource,
+  guard: Guard,
+  identity: Authenticated,
+  access: AccessRequest,
+): Promise<Account> {
+  const { bucket, permission } = access;
+  if (bucket === '' || permission === CREATE_BUCKET) return authorize(identity, access, undefined);
+  const kept = source.get(bucket);
+  const found = kept instanceof Promise ? await kept : kept;
+  if (!found.ok) {
+    // Nobody may find out who has no right to: first the right, then the answer.
+    authorize(identity, access, undefined);
+    throw refusalError(found, { bucket });
+  }
+  let account: Account | undefined;
+  await guard.admit(found.value, (settings) => {
+    account = authorize(identity, access, settings);
+  });
+  if (account === undefined) throw new S3Error('AccessDenied');
+  return account;
+}
+
+const CREATE_BUCKET = 's3:CreateBucket';
 
 /** Built once per request. The abort signal is made only for those who ask for it. */
 class RequestContext implements Context {
   readonly requestId: string;
   readonly account: Account;
   readonly payload: Authenticated;
-  readonly meta: Meta;
-  readonly objects: ObjectEngine;
+  readonly meta: RequestMeta;
+  readonly objects: RequestObjects;
   readonly clock: Effects['clock'];
   readonly log: Log;
   readonly region: string;
   readonly #request: RawRequest;
+  readonly #guard: Guard;
+  readonly #bucket: string;
 
   constructor(
     options: PipelineOptions,
     request: RawRequest,
-    account: Account,
-    payload: Authenticated,
+    judged: { account: Account; identity: Authenticated; guard: Guard; bucket: string },
   ) {
+    const { account, identity, guard, bucket } = judged;
     this.requestId = request.id;
     this.account = account;
-    this.payload = payload;
-    this.meta = options.meta;
-    this.objects = options.objects;
+    this.payload = identity;
+    this.meta = guardMeta(options.meta, guard);
+    this.objects = new GuardedObjects(options.objects, guard);
     this.clock = options.effects.clock;
     this.log = options.log;
     this.region = options.region;
     this.#request = request;
+    this.#guard = guard;
+    this.#bucket = bucket;
+  }
+
+  get settings(): BucketSettings | undefined {
+    return this.#guard.settings(this.#bucket);
   }
 
   get signal(): AbortSignal {

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { digestOf, loadDigests } from '../../../base/digest.ts';
 import type { PutObjectCommand } from '../../../meta/protocol.ts';
 import { type ErrorCode, S3Error } from '../errors.ts';
-import { PUT_BYTES_MAX, putObject } from './put-object.ts';
+import { putObject } from './put-object.ts';
 import { BUCKET, ok, OWNER, refused, run, storing } from './testing-context.ts';
 
 await loadDigests();
@@ -95,12 +95,4 @@ test('PutObject passes on why the commit was refused', async () => {
   const objects = { store: storing };
   const put = run(putObject, { key: 'a', content: CONTENT, meta, objects });
   await assert.rejects(put, isCode('PreconditionFailed'));
-});
-
-test('PutObject looks for the bucket before it takes a large body in', async () => {
-  const meta = { getBucket: () => refused('NoSuchBucket') };
-  const content = Buffer.alloc(1024 * 1024 + 1);
-  // The engine is given no `store`: reaching it would be a Failure.
-  await assert.rejects(run(putObject, { key: 'a', content, meta }), isCode('NoSuchBucket'));
-  assert.equal(PUT_BYTES_MAX, 5_368_709_120);
 });

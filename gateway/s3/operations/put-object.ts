@@ -10,7 +10,7 @@ import { parseWriteCondition } from '../conditions.ts';
 import { quoteEtag } from '../etag.ts';
 import { ingest, type IngestResult } from '../ingest.ts';
 import { parseSystemMetadata, parseUserMetadata } from '../metadata.ts';
-import { type Context, defineOperation } from '../operation.ts';
+import { defineOperation } from '../operation.ts';
 import { checksumHeaders } from '../object-reply.ts';
 import { unwrap } from '../refusal.ts';
 import type { HeaderMap, RawReply } from '../request.ts';
@@ -22,9 +22,6 @@ export const PUT_BYTES_MAX = 5 * 1024 ** 3;
 
 /** What the object's checksum is when the client names no algorithm, as on AWS. */
 const DEFAULT_ALGORITHM: ChecksumAlgorithm = 'CRC64NVME';
-
-/** Bodies above this are not worth taking in before it is known that the bucket exists. */
-const LOOK_FIRST_BYTES = 1024 * 1024;
 
 interface Input {
   bucket: string;
@@ -66,7 +63,6 @@ export const putObject = defineOperation<Input, Output>({
       defaultAlgorithm: DEFAULT_ALGORITHM,
     });
     const { bucket, key } = input;
-    if ((input.contentLength ?? Infinity) > LOOK_FIRST_BYTES) await lookFirst(bucket, context);
     const answer = await context.objects.store(
       upload.body,
       ({ writer, size, data, missing }) => {
@@ -103,8 +99,3 @@ export const putObject = defineOperation<Input, Output>({
     return { status: 200, headers };
   },
 });
-
-/** Answers NoSuchBucket before a large body (and before `100 Continue`), as AWS does. */
-async function lookFirst(bucket: string, { meta }: Context): Promise<void> {
-  unwrap(await meta.getBucket({ bucket }), { bucket });
-}

@@ -5,7 +5,9 @@ import { makeBlobId } from '../../../base/ids.ts';
 import { silentLog } from '../../../base/log.ts';
 import type { Answer, Bucket, Meta, Refusal, Upload } from '../../../meta/protocol.ts';
 import type { ObjectEngine } from '../../object/engine.ts';
+import { BucketSettings } from '../access/bucket-settings.ts';
 import type { Authenticated } from '../auth/identity.ts';
+import { type ErrorCode, S3Error } from '../errors.ts';
 import type { AnyOperation, Context, OperationRequest } from '../operation.ts';
 import { parseQuery } from '../query.ts';
 import type { RawReply } from '../request.ts';
@@ -68,6 +70,10 @@ export interface TestRequest {
   /** Payload of stream operations. */
   content?: string | Uint8Array;
   trailer?: Authenticated['trailer'];
+  /** Of the bucket's row, where it is not BUCKET. */
+  bucketRow?: Partial<Bucket>;
+  /** Configurations of the bucket. */
+  configs?: Record<string, string>;
   meta?: Partial<Meta>;
   objects?: Partial<ObjectEngine>;
   region?: string;
@@ -99,6 +105,7 @@ function contextOf(test: TestRequest): Context {
     },
     meta,
     objects: only<ObjectEngine>({ meta, ...test.objects }, 'object engine'),
+    settings: new BucketSettings({ ...BUCKET, ...test.bucketRow }, test.configs ?? {}),
     clock: systemClock,
     log: silentLog,
     signal: new AbortController().signal,
@@ -131,3 +138,11 @@ export const storing: ObjectEngine['store'] = async (body, commit) => {
       : ({ kind: 'blob', blob: makeBlobId(7, 1), size, blockSize: 1 << 20 } as const);
   return commit({ writer: 7, size, data, missing: [] });
 };
+
+/** Whether what was thrown is the S3 error of this code, with such a message. */
+export function isCode(code: ErrorCode, message?: RegExp): (error: unknown) => boolean {
+  return (error) =>
+    error instanceof S3Error &&
+    error.code === code &&
+    (message === undefined || message.test(error.message));
+}
