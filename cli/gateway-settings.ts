@@ -20,6 +20,7 @@ export function gatewayConfig(settings: Settings, name: string): GatewayConfig {
       sharePort: s3.sharePort,
       region: s3.region,
       domains: s3.domains,
+      signatureV2: s3.signatureV2,
     },
     admin: admin.listen === 'off' ? undefined : parseListen(admin.listen, 'admin.listen'),
     root: { accessKey, secretKey },

@@ -69,6 +69,12 @@ export const settingsSchema = z.strictObject({
       .array(z.string())
       .default([])
       .describe('Domains under which buckets are host names (virtual-host style).'),
+    signatureV2: z
+      .boolean()
+      .default(false)
+      .describe(
+        'Accept Signature Version 2 (headers, presigned URLs, forms) beside Version 4, for old clients.',
+      ),
     sharePort: z
       .boolean()
       .default(false)

@@ -27,6 +27,8 @@ export interface AshlarOptions {
   credentials?: { accessKeyId: string; secretAccessKey: string };
   /** Domains for virtual-host addressing. */
   domains?: readonly string[];
+  /** Accept Signature Version 2 as well; false by default. */
+  signatureV2?: boolean;
   /** Folder for the data, kept after `stop`; a temporary one by default. */
   data?: string;
   /** `silent` by default. */
@@ -61,6 +63,7 @@ export async function startAshlar(options: AshlarOptions = {}): Promise<AshlarSe
         sharePort: false,
         region,
         domains: options.domains ?? [],
+        signatureV2: options.signatureV2,
       },
       admin: undefined,
       root: { accessKey: credentials.accessKeyId, secretKey: credentials.secretAccessKey },

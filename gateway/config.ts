@@ -14,6 +14,8 @@ export interface GatewayConfig {
     sharePort: boolean;
     region: string;
     domains: readonly string[];
+    /** Whether Signature Version 2 is taken beside Version 4; false by default. */
+    signatureV2?: boolean | undefined;
   };
   /** Health and metrics; undefined: no admin endpoint. */
   admin: { host: string; port: number } | undefined;

@@ -82,6 +82,7 @@ export async function startGateway(
         credentials,
         region: config.s3.region,
         now: effects.clock.now(),
+        signatureV2: config.s3.signatureV2 === true ? config.s3 : undefined,
       }),
     region: config.s3.region,
     domains: config.s3.domains,

@@ -67,7 +67,10 @@ function decoded(raw: string): string {
 }
 
 /** The bucket in a virtual-host style Host header; undefined for path style. */
-function bucketOfHost(host: string | undefined, domains: readonly string[]): string | undefined {
+export function bucketOfHost(
+  host: string | undefined,
+  domains: readonly string[],
+): string | undefined {
   if (host === undefined || domains.length === 0) return undefined;
   const name = hostName(host);
   let best: string | undefined;

@@ -27,6 +27,7 @@ export interface TestServer {
 export interface ServerOptions {
   region?: string;
   domains?: readonly string[];
+  signatureV2?: boolean;
 }
 
 interface Started {
@@ -59,13 +60,13 @@ export function useInspectedServer(options: ServerOptions = {}): InspectedServer
   const lines: string[] = [];
   let meta: Meta | undefined;
   let nodes: ReadonlyMap<string, StorageNode> = new Map();
-  const { region = 'us-east-1', domains = [] } = options;
+  const { region = 'us-east-1', domains = [], signatureV2 } = options;
   const server = served(options.region, async () => {
     const running = await startEmbedded(
       {
         name: 'inspected',
         version: 'test',
-        s3: { host: '127.0.0.1', port: 0, sharePort: false, region, domains },
+        s3: { host: '127.0.0.1', port: 0, sharePort: false, region, domains, signatureV2 },
         admin: undefined,
         root: SERVER_KEYS,
         buckets: [],

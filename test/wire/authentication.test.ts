@@ -230,9 +230,12 @@ test('row 13: garbage, missing parts, other mechanisms and an empty value are to
 
 test('row 14: Signature Version 2 is InvalidRequest, as header and as query', async () => {
   const Authorization = `AWS ${SERVER_KEYS.accessKey}:bm8gc2lnbmF0dXJl`;
-  answers(await server.sendUnsigned('GET', '/', { Authorization }), 400, 'InvalidRequest');
+  const header = await server.sendUnsigned('GET', '/', { Authorization });
+  answers(header, 400, 'InvalidRequest');
   const query = `AWSAccessKeyId=${SERVER_KEYS.accessKey}&Expires=1999999999&Signature=bm8%3D`;
-  answers(await server.sendUnsigned('GET', `/?${query}`), 400, 'InvalidRequest');
+  const presigned = await server.sendUnsigned('GET', `/?${query}`);
+  answers(presigned, 400, 'InvalidRequest');
+  for (const { body } of [header, presigned]) assert.match(body, /s3\.signatureV2/);
 });
 
 test('row 15: credentials in header and query together are InvalidArgument', async () => {

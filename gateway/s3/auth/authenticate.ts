@@ -8,6 +8,7 @@ import { headerValue, parseQuery, type QueryPair } from './canonical-request.ts'
 import type { Authenticated, CredentialSource } from './identity.ts';
 import { decodePayload, isUnsigned, STREAMING_UNSIGNED_TRAILER } from './payload.ts';
 import { hasQueryToken, parsePresigned, queryCredentials } from './presigned.ts';
+import { isHeaderV2, parseHeaderV2, parseQueryV2, verifyV2, type ClaimV2 } from './signature-v2.ts';
 import { type Claim, parseAuthorization, verify } from './signature-v4.ts';
 
 export interface AuthenticateOptions {
@@ -22,6 +23,8 @@ export interface AuthenticateOptions {
    * Presigned URLs are always unsigned in this sense and are not concerned.
    */
   allowUnsignedOverHttp?: boolean;
+  /** Takes Signature Version 2 as well; `domains` are those of virtual-host style. Off by default. */
+  signatureV2?: { domains: readonly string[] } | undefined;
 }
 
 /** Headers on which authentication rests: said twice, they could mean different things to others. */
@@ -51,23 +54,18 @@ export function authenticate(request: RawRequest, options: AuthenticateOptions):
     });
   }
   if (inQuery === 'v2') {
-    // boto3 and aws cli 1 still presign like this by default when the region is us-east-1.
-    throw new S3Error('InvalidRequest', {
-      message:
-        "URLs presigned with Signature Version 2 are not supported. Please use Signature Version 4 (boto3: Config(signature_version='s3v4'); aws cli: s3.signature_version = s3v4).",
-    });
+    if (options.signatureV2 === undefined) throw presignedV2IsOff();
+    const claim = parseQueryV2(request.rawQuery, options.now);
+    return authenticatedV2(request, query, claim, { ...options, ...options.signatureV2 });
+  }
+  if (authorization !== undefined && isHeaderV2(authorization)) {
+    if (options.signatureV2 === undefined) throw headerV2IsOff();
+    const claim = parseHeaderV2(request, authorization, options.now);
+    return authenticatedV2(request, query, claim, { ...options, ...options.signatureV2 });
   }
   if (authorization !== undefined) {
     const claim = parseAuthorization(request, authorization, options);
-    if (
-      isUnsigned(claim.payloadHash) &&
-      !request.secure &&
-      options.allowUnsignedOverHttp === false
-    ) {
-      throw new S3Error('AccessDenied', {
-        message: 'Without TLS, this endpoint only takes requests whose payload is signed.',
-      });
-    }
+    if (isUnsigned(claim.payloadHash)) refuseUnsignedPayload(request, options);
     return authenticated(request, query, claim, options);
   }
   if (inQuery === 'v4') {
@@ -93,15 +91,59 @@ function authenticated(
   return { account: credential.account, accessKey: credential.accessKey, ...payload };
 }
 
+/** Version 2 does not sign payloads; x-amz-content-sha256 is a header as any other and may say its hash. */
+function authenticatedV2(
+  request: RawRequest,
+  query: readonly QueryPair[],
+  claim: ClaimV2,
+  options: AuthenticateOptions & { domains: readonly string[] },
+): Authenticated {
+  refuseToken(request, query);
+  const payloadHash = declaredPayloadHash(request);
+  if (claim.form === 'header' && (payloadHash === undefined || isUnsigned(payloadHash))) {
+    refuseUnsignedPayload(request, options);
+  }
+  const credential = verifyV2(request, claim, options);
+  const payload = decodePayload(request, payloadHash, undefined);
+  return { account: credential.account, accessKey: credential.accessKey, ...payload };
+}
+
+function headerV2IsOff(): S3Error {
+  return new S3Error('InvalidRequest', {
+    message:
+      'The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256. (Signature Version 2 can be switched on by the setting s3.signatureV2.)',
+  });
+}
+
+function presignedV2IsOff(): S3Error {
+  // boto3 and aws cli 1 still presign like this by default when the region is us-east-1.
+  return new S3Error('InvalidRequest', {
+    message:
+      "URLs presigned with Signature Version 2 are not supported. Please use Signature Version 4 (boto3: Config(signature_version='s3v4'); aws cli: s3.signature_version = s3v4), or have Signature Version 2 switched on by the setting s3.signatureV2.",
+  });
+}
+
+function refuseUnsignedPayload(request: RawRequest, options: AuthenticateOptions): void {
+  if (request.secure || options.allowUnsignedOverHttp !== false) return;
+  throw new S3Error('AccessDenied', {
+    message: 'Without TLS, this endpoint only takes requests whose payload is signed.',
+  });
+}
+
 function anonymous(request: RawRequest, query: readonly QueryPair[]): Authenticated {
   refuseToken(request, query);
+  const payload = decodePayload(request, declaredPayloadHash(request), undefined);
+  return { account: undefined, accessKey: undefined, ...payload };
+}
+
+/** x-amz-content-sha256, or what stands for it, of a request that need not have one. */
+function declaredPayloadHash(request: RawRequest): string | undefined {
   // boto3 without credentials sends aws-chunked bodies without saying so in x-amz-content-sha256.
   const chunked = headerValue(request.headers, 'x-amz-decoded-content-length') !== undefined;
-  const payloadHash =
+  return (
     headerValue(request.headers, 'x-amz-content-sha256') ??
-    (chunked ? STREAMING_UNSIGNED_TRAILER : undefined);
-  const payload = decodePayload(request, payloadHash, undefined);
-  return { account: undefined, accessKey: undefined, ...payload };
+    (chunked ? STREAMING_UNSIGNED_TRAILER : undefined)
+  );
 }
 
 /** There are no temporary credentials yet, so no token can be right. */
