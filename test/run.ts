@@ -45,6 +45,7 @@ const SUITES: Readonly<Record<string, { files: string[]; concurrency: number }>>
     files: [
       ...CODE.filter((room) => room !== 'test').map((room) => `${room}/**/*.test.ts`),
       'test/*.test.ts',
+      'test/conformance/*.test.ts',
     ],
     concurrency: 2,
   },

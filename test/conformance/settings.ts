@@ -1,0 +1,84 @@
+/**
+ * Everything that the server and the suite must agree on, in one place: accounts, keys, the length of
+ * a day. The suite compares ids and names with what the server answers, so both are fixed here.
+ */
+import { createHash } from 'node:crypto';
+import { TEST_KEYS } from '../support/cluster.ts';
+
+interface SuiteAccount {
+  id: string;
+  displayName: string;
+  email: string;
+  accessKey: string;
+  secretKey: string;
+}
+
+const idOf = (name: string): string =>
+  createHash('sha256').update(`conformance ${name}`).digest('hex');
+
+function account(name: string): SuiteAccount {
+  return {
+    id: idOf(name),
+    displayName: name,
+    email: `${name}@example.com`,
+    accessKey: `CONFORMANCE${name.toUpperCase()}KEY`.padEnd(20, 'X').slice(0, 20),
+    secretKey: createHash('sha256').update(`secret of ${name}`).digest('hex').slice(0, 40),
+  };
+}
+
+/** Length of a day of lifecycle rules in seconds: the suite sleeps in multiples of it. */
+const DAY_SECONDS = 4;
+
+/** The suite's accounts until there are several: all of them are the root account. */
+const ROOT: SuiteAccount = {
+  ...account('root'),
+  ...TEST_KEYS,
+  id: createHash('sha256').update('ashlar:root').digest('hex'),
+};
+const ACCOUNTS = { main: ROOT, alt: ROOT, tenant: ROOT };
+
+/** What the server is started with, beside ports and folders. */
+export function serverSettings(): Record<string, unknown> {
+  return {};
+}
+
+/** The suite's configuration file. Sections for parts of it that are not run have values all the same. */
+export function suiteConfiguration(endpoint: { host: string; port: number }): string {
+  const { main, alt, tenant } = ACCOUNTS;
+  const unused = account('unused');
+  return `${[
+    ['DEFAULT', { host: endpoint.host, port: endpoint.port, is_secure: 'False' }] as const,
+    ['fixtures', { 'bucket prefix': 'ashlar-{random}-' }] as const,
+    [
+      's3 main',
+      {
+        ...section(main),
+        kms_keyid: 'testkey-1',
+        kms_keyid2: 'testkey-2',
+        lc_debug_interval: DAY_SECONDS,
+      },
+    ] as const,
+    ['s3 alt', section(alt)] as const,
+    ['s3 tenant', { ...section(tenant), tenant: 'tenant' }] as const,
+    ['iam', section(unused)] as const,
+    ['iam root', section(unused)] as const,
+    ['iam alt root', section(unused)] as const,
+  ]
+    .map(
+      ([name, values]) =>
+        `[${name}]\n${Object.entries(values)
+          .map(([key, value]) => `${key} = ${value}`)
+          .join('\n')}`,
+    )
+    .join('\n\n')}\n`;
+}
+
+function section(one: SuiteAccount): Record<string, string> {
+  return {
+    user_id: one.id,
+    display_name: one.displayName,
+    email: one.email,
+    access_key: one.accessKey,
+    secret_key: one.secretKey,
+  };
+}
