@@ -1,7 +1,8 @@
 /**
  * Bucket policies as the gateway holds them: what `parse.ts` makes of the text, what `evaluate.ts`
- * and `public.ts` go by. Pure data; nothing here is stored (the text is, as it was sent).
+ * and `public.ts` go by. Pure data and functions; what is stored is the text as it was sent.
  */
+import type { Pattern } from './pattern.ts';
 
 /** What a policy says of one request: an explicit deny beats every allow, `none` is silence. */
 export type PolicyDecision = 'allow' | 'deny' | 'none';
@@ -18,11 +19,13 @@ export interface PolicyPrincipal {
   userName: string | undefined;
   /** `aws:userid`: the account number for the account itself. */
   userId: string;
+  /** `logging.s3.amazonaws.com` when the store itself acts for a service; otherwise undefined. */
+  service?: string | undefined;
 }
 
 /**
- * Values of a condition key (name in lower case, `s3:existingobjecttag/Team` with the tag's key as it
- * is) in this request; `undefined` when the request has none, which differs from an empty one.
+ * Values of a condition key in this request; `undefined` when the request has none, which differs
+ * from an empty text. Keys come in lower case, but for the tag's key in `s3:existingobjecttag/Team`.
  */
 export type ConditionLookup = (key: string) => readonly string[] | undefined;
 
@@ -43,34 +46,34 @@ export type PrincipalPattern =
   /** The account and all its users. */
   | { kind: 'account'; number: string }
   | { kind: 'canonical'; id: string }
-  /** One user (or role session) of an account. */
-  | { kind: 'arn'; arn: string }
-  /** A service or identity provider: never one of those who can sign here. */
-  | { kind: 'other'; type: 'Service' | 'Federated'; name: string };
+  /** One user of an account. */
+  | { kind: 'user'; arn: string }
+  | { kind: 'service'; name: string };
 
 /** One line of a Condition: operator, key, values. */
 export interface Condition {
-  /** Base operator without set prefix and `IfExists`: `StringLike`. */
+  /** Without set prefix and `IfExists`: `StringLike`. */
   operator: string;
   set: 'ForAllValues' | 'ForAnyValue' | undefined;
   ifExists: boolean;
-  /** As written. */
+  /** As `ConditionLookup` takes it. */
   key: string;
+  /** As written; numbers and booleans as text. */
   values: readonly string[];
+  /** Whether the condition holds. */
+  holds(lookup: ConditionLookup): boolean;
 }
 
 export interface Statement {
   sid: string | undefined;
   effect: 'Allow' | 'Deny';
   principals: readonly PrincipalPattern[];
-  /** NotPrincipal. */
+  /** NotPrincipal: everyone but these. Only with Deny. */
   exceptPrincipals: boolean;
-  /** Lower case, with wildcards. */
-  actions: readonly string[];
-  /** NotAction. */
-  exceptActions: boolean;
+  /** All actions that the statement speaks of, wildcards and NotAction resolved; lower case. */
+  actions: ReadonlySet<string>;
   /** ARNs with wildcards and policy variables. */
-  resources: readonly string[];
+  resources: readonly Pattern[];
   /** NotResource. */
   exceptResources: boolean;
   conditions: readonly Condition[];
