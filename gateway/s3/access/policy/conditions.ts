@@ -24,9 +24,14 @@ export function compileCondition(
   if (spec === undefined && operator !== 'Null') throw unknownOperator(written);
   if (key === undefined) throw malformedPolicy('Policy has an invalid condition key');
   const base = { operator, set, ifExists, key, values };
-  if (spec === undefined) return { ...base, holds: nullTest(key, values) };
+  if (spec === undefined) return { ...base, variables: [], holds: nullTest(key, values) };
   const tests = values.map((value) => compiled(spec, value, variables));
-  return { ...base, holds: valueTest({ key, set, ifExists, negated: spec.negated }, tests) };
+  const asked = tests.flatMap((test) => test.variables ?? []);
+  return {
+    ...base,
+    variables: asked,
+    holds: valueTest({ key, set, ifExists, negated: spec.negated }, tests),
+  };
 }
 
 function unknownOperator(written: string): Error {

@@ -4,12 +4,14 @@
  * Source: IAM User Guide, "IAM JSON policy elements: Condition operators".
  */
 import { BlockList, isIPv4, isIPv6 } from 'node:net';
-import { compilePattern, matches, matchesIgnoringCase } from './pattern.ts';
+import { compilePattern, matches, matchesIgnoringCase, variablesOf } from './pattern.ts';
 import { normalizeKey } from './keys.ts';
 import type { ConditionLookup } from './policy.ts';
 
 /** Compares one value of a request with the value of the policy that it was made of. */
 export interface ValueTest {
+  /** Keys of the variables in it. */
+  variables?: readonly string[];
   test(actual: string, lookup: ConditionLookup): boolean;
 }
 
@@ -29,12 +31,18 @@ const text =
   (wildcards: boolean): Compile =>
   (value, variables) => {
     const pattern = compilePattern(value, { wildcards, variables }, normalizeKey);
-    return { test: (actual, lookup) => matches(pattern, actual, lookup) };
+    return {
+      variables: variablesOf(pattern),
+      test: (actual, lookup) => matches(pattern, actual, lookup),
+    };
   };
 
 const textIgnoringCase: Compile = (value, variables) => {
   const pattern = compilePattern(value, { wildcards: false, variables }, normalizeKey);
-  return { test: (actual, lookup) => matchesIgnoringCase(pattern, actual, lookup) };
+  return {
+    variables: variablesOf(pattern),
+    test: (actual, lookup) => matchesIgnoringCase(pattern, actual, lookup),
+  };
 };
 
 const ARN_PARTS = 6;
@@ -46,6 +54,7 @@ const arn: Compile = (value, variables) => {
   );
   if (patterns.length !== ARN_PARTS) throw new ValueError(`${value} is not an ARN`);
   return {
+    variables: patterns.flatMap(variablesOf),
     test(actual, lookup) {
       const parts = splitArn(actual);
       return (

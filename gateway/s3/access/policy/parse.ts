@@ -9,7 +9,7 @@
 import { ACTIONS, type ResourceKind } from './actions.ts';
 import { compileCondition } from './conditions.ts';
 import { isObject, type Json, type JsonObject, parseStrictJson } from './json.ts';
-import { EXISTING_TAG, normalizeKey, takesKey } from './keys.ts';
+import { normalizeKey, takesKey } from './keys.ts';
 import { malformedPolicy } from './malformed.ts';
 import {
   canBe,
@@ -53,7 +53,7 @@ export function parsePolicy(text: string, bucket: string): BucketPolicy {
     throw malformedPolicy('Could not parse the policy: Statement is empty!');
   const reader = new StatementReader(bucket, version === '2012-10-17');
   const statements = written.map((statement) => reader.read(statement));
-  return { version, id, statements, readsObjectTags: statements.some(readsObjectTags) };
+  return { version, id, statements, keys: new Set(statements.flatMap(keysOf)) };
 }
 
 function parsed(text: string): JsonObject {
@@ -259,12 +259,9 @@ function valueList(value: Json): string[] {
   });
 }
 
-function readsObjectTags({ resources, conditions }: Statement): boolean {
-  const asks = (key: string): boolean => key.startsWith(EXISTING_TAG);
-  return (
-    resources.some((pattern) => variablesOf(pattern).some(asks)) ||
-    conditions.some(({ key, values }) => {
-      return asks(key) || values.some((value) => value.toLowerCase().includes(EXISTING_TAG));
-    })
-  );
+function keysOf({ resources, conditions }: Statement): string[] {
+  return [
+    ...resources.flatMap(variablesOf),
+    ...conditions.flatMap(({ key, variables }) => [key, ...variables]),
+  ].map((key) => key.slice(0, key.indexOf('/') + 1 || undefined));
 }

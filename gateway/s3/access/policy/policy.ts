@@ -60,6 +60,8 @@ export interface Condition {
   key: string;
   /** As written; numbers and booleans as text. */
   values: readonly string[];
+  /** Keys that variables in the values ask for. */
+  variables: readonly string[];
   /** Whether the condition holds. */
   holds(lookup: ConditionLookup): boolean;
 }
@@ -83,9 +85,6 @@ export interface BucketPolicy {
   version: '2012-10-17' | '2008-10-17';
   id: string | undefined;
   statements: readonly Statement[];
-  /**
-   * Whether any condition or variable asks for tags of the object that is there
-   * (`s3:ExistingObjectTag/…`): only then must they be read before the policy is evaluated.
-   */
-  readsObjectTags: boolean;
+  /** Keys that conditions and variables ask for, normalized, those of tags up to their `/`. */
+  keys: ReadonlySet<string>;
 }
