@@ -3,7 +3,8 @@ import { malformedPolicy } from './malformed.ts';
 import { normalizeKey } from './keys.ts';
 import { OPERATORS, type Operator, ValueError, type ValueTest } from './operators.ts';
 import { PatternError } from './pattern.ts';
-import type { Condition, ConditionLookup } from './policy.ts';
+import type { ConditionLookup } from './lookup.ts';
+import type { Condition } from './policy.ts';
 
 const OPERATOR = /^(?:(ForAllValues|ForAnyValue):)?([A-Za-z]+?)(IfExists)?$/;
 

@@ -6,7 +6,7 @@
 import { BlockList, isIPv4, isIPv6 } from 'node:net';
 import { compilePattern, matches, matchesIgnoringCase, variablesOf } from './pattern.ts';
 import { normalizeKey } from './keys.ts';
-import type { ConditionLookup } from './policy.ts';
+import type { ConditionLookup } from './lookup.ts';
 
 /** Compares one value of a request with the value of the policy that it was made of. */
 export interface ValueTest {

@@ -5,7 +5,7 @@
  *
  * Source: IAM User Guide, "Policy elements: Resource" and "Policy elements: Variables and tags".
  */
-import type { ConditionLookup } from './policy.ts';
+import type { ConditionLookup } from './lookup.ts';
 
 /** Stands for `?` inside a part: half a surrogate pair, which no text from a request can hold. */
 const ONE = '\ud800';

@@ -2,6 +2,7 @@
  * Bucket policies as the gateway holds them: what `parse.ts` makes of the text, what `evaluate.ts`
  * and `public.ts` go by. Pure data and functions; what is stored is the text as it was sent.
  */
+import type { ConditionLookup } from './lookup.ts';
 import type { Pattern } from './pattern.ts';
 
 /** What a policy says of one request: an explicit deny beats every allow, `none` is silence. */
@@ -22,12 +23,6 @@ export interface PolicyPrincipal {
   /** `logging.s3.amazonaws.com` when the store itself acts for a service; otherwise undefined. */
   service?: string | undefined;
 }
-
-/**
- * Values of a condition key in this request; `undefined` when the request has none, which differs
- * from an empty text. Keys come in lower case, but for the tag's key in `s3:existingobjecttag/Team`.
- */
-export type ConditionLookup = (key: string) => readonly string[] | undefined;
 
 /** One question to a policy. */
 export interface PolicyRequest {

@@ -12,7 +12,8 @@ import type { HeaderMap } from '../../request.ts';
 import type { AccessNeed } from '../needs.ts';
 import { EXISTING_TAG, takesKey } from './keys.ts';
 import { plainAddress } from './operators.ts';
-import type { ConditionLookup, PolicyPrincipal } from './policy.ts';
+import type { ConditionLookup } from './lookup.ts';
+import type { PolicyPrincipal } from './policy.ts';
 
 /** All of a request that a policy may ask about. */
 export interface RequestFacts {
