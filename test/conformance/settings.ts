@@ -39,7 +39,7 @@ const ACCOUNTS = { main: ROOT, alt: ROOT, tenant: ROOT };
 
 /** What the server is started with, beside ports and folders. */
 export function serverSettings(): Record<string, unknown> {
-  return {};
+  return { s3: { signatureV2: true } };
 }
 
 /** The suite's configuration file. Sections for parts of it that are not run have values all the same. */
