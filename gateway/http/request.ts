@@ -39,9 +39,8 @@ export class HttpRequest implements RawRequest {
     this.body = new RequestBody(message, {
       contentLength: this.contentLength,
       chunked: this.chunked,
-      // An Expect header gets this far only through the server's checkContinue event.
       sendContinue:
-        headers['expect'] === undefined || message.httpVersionMinor === 0
+        headers['expect']?.toLowerCase() !== '100-continue' || message.httpVersionMinor === 0
           ? undefined
           : () => response.writeContinue(),
     });

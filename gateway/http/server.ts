@@ -121,6 +121,8 @@ export function createHttpServer(options: HttpServerOptions): HttpServer {
   const app = createApp(handle);
   const server = createServer(app, limits, options.tls);
   server.on('checkContinue', app);
+  // Other expectations are left alone, as AWS does; Node would answer 417 (RFC 9110 section 10.1.1 allows both).
+  server.on('checkExpectation', app);
   server.on(options.tls === undefined ? 'connection' : 'secureConnection', (socket: Socket) => {
     fresh.add(socket);
     socket.on('close', () => fresh.delete(socket));

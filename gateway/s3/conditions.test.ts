@@ -145,6 +145,7 @@ test('the three forms of an HTTP date and ISO 8601 are the same moment', () => {
     'Sun, 06 Nov 1994 08:49:37 GMT',
     'Sunday, 06-Nov-94 08:49:37 GMT',
     'Sun Nov  6 08:49:37 1994',
+    'Sun, 06 Nov 1994 08:49:37 -0000',
     '1994-11-06T08:49:37Z',
     '1994-11-06T09:49:37.000+01:00',
   ]) {

@@ -4,6 +4,9 @@ const IMF_FIXDATE =
   /^(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT$/;
 const RFC_850 = /^[A-Z][a-z]+day, \d{2}-[A-Z][a-z]{2}-\d{2} \d{2}:\d{2}:\d{2} GMT$/;
 const ASCTIME = /^(Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} [ \d]\d \d{2}:\d{2}:\d{2} \d{4}$/;
+/** RFC 5322, as Python writes it. */
+const MAIL_DATE =
+  /^(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} [+-]\d{4}$/;
 /** What some S3 clients send and AWS takes. */
 const ISO_8601 = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2})$/;
 
@@ -14,6 +17,7 @@ export function parseHttpDate(text: string): number | undefined {
     IMF_FIXDATE.test(trimmed) ||
     RFC_850.test(trimmed) ||
     ASCTIME.test(trimmed) ||
+    MAIL_DATE.test(trimmed) ||
     ISO_8601.test(trimmed);
   if (!known) return undefined;
   const ms = Date.parse(ASCTIME.test(trimmed) ? `${trimmed} GMT` : trimmed);

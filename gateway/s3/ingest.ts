@@ -67,8 +67,8 @@ export function checksumHeader(algorithm: ChecksumAlgorithm): string {
 }
 
 /**
- * The one `x-amz-checksum-*` header of a request. Throws InvalidRequest when there are several, an
- * unknown one or one that is no base64 of the right length.
+ * The one `x-amz-checksum-*` header of a request. Throws InvalidRequest when there are several or an
+ * unknown one, BadDigest for one that is no base64 of the right length.
  */
 export function parseChecksumHeader(
   headers: HeaderMap,
@@ -85,7 +85,7 @@ export function parseChecksumHeader(
     if (found !== undefined) throw severalChecksums();
     const value = headers[header] ?? '';
     if (!isChecksumValue(algorithm, value)) {
-      throw invalid(`Value for ${header} header is invalid.`);
+      throw noDigest(`Value for ${header} header is invalid.`);
     }
     found = { algorithm, value };
   }
@@ -289,7 +289,7 @@ class IngestBody implements AsyncIterable<Uint8Array>, AsyncIterator<Uint8Array>
     if (trailer === undefined) return this.#expected.checksum;
     const value = trailer.value();
     if (!isChecksumValue(algorithm, value)) {
-      throw invalid(`Value for ${checksumHeader(algorithm)} trailing header is invalid.`);
+      throw noDigest(`Value for ${checksumHeader(algorithm)} trailing header is invalid.`);
     }
     return value;
   }
@@ -305,6 +305,14 @@ function severalChecksums(): S3Error {
   return invalid(
     'Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.',
   );
+}
+
+/**
+ * A value that cannot be a digest matches nothing. AWS says InvalidRequest (400, too); BadDigest is
+ * what s3-tests and other stores have, and what a client can only mean by such a value.
+ */
+function noDigest(message: string): S3Error {
+  return new S3Error('BadDigest', { message });
 }
 
 function invalid(message: string): S3Error {

@@ -29,21 +29,23 @@ export function judgeWrite(
 
 /**
  * The conditions of a delete: as above, and size and time, which hold when there is no object (AWS
- * API reference, DeleteObject: "if the object doesn't exist, the operation returns 204").
+ * API reference, DeleteObject: "if the object doesn't exist, the operation returns 204"). `standing`
+ * is what stands at the key, a delete marker included: it has a size (0) and a time, too.
  */
 export function judgeDelete(
   condition: WriteCondition | undefined,
   current: ObjectRecord | null,
+  standing: ObjectRecord | null = current,
 ): Answer<never> | undefined {
   const refused = judgeWrite(condition, current);
-  if (refused !== undefined || condition === undefined || current === null) return refused;
+  if (refused !== undefined || condition === undefined || standing === null) return refused;
   const { ifMatchSize, ifMatchModifiedMs } = condition;
-  if (ifMatchSize !== undefined && ifMatchSize !== current.size) {
+  if (ifMatchSize !== undefined && ifMatchSize !== standing.size) {
     return failed('x-amz-if-match-size');
   }
   if (
     ifMatchModifiedMs !== undefined &&
-    Math.floor(ifMatchModifiedMs / 1000) !== Math.floor(current.modifiedMs / 1000)
+    Math.floor(ifMatchModifiedMs / 1000) !== Math.floor(standing.modifiedMs / 1000)
   ) {
     return failed('x-amz-if-match-last-modified-time');
   }

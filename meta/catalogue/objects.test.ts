@@ -100,6 +100,17 @@ for (const [title, condition, object, expected] of deleteCases) {
   });
 }
 
+test('conditions of deletes: a delete marker has a size and a time, and no ETag', () => {
+  const marker = { ...current, size: 0, modifiedMs: 2_000_000 };
+  assert.deepEqual(judgeDelete({ ifMatch: 'e1' }, null, marker), noSuchKey);
+  assert.deepEqual(judgeDelete({ ifMatchSize: 5 }, null, marker), no('x-amz-if-match-size'));
+  assert.equal(judgeDelete({ ifMatchSize: 0 }, null, marker), undefined);
+  assert.deepEqual(
+    judgeDelete({ ifMatchModifiedMs: 1_000_000 }, null, marker),
+    no('x-amz-if-match-last-modified-time'),
+  );
+});
+
 test('versions of a key sort newest first, even within a millisecond and after the clock stepped back', () => {
   const random = Buffer.alloc(8, 5);
   let version: string | undefined;

@@ -168,7 +168,7 @@ export function deleteObjectStep(
   const row = draft.row(objectKey(scope.bucketId, key), objectCodec);
   if (row === undefined) return PENDING;
   const found = objectOf(row.value);
-  const refused = judgeDelete(condition, found);
+  const refused = judgeDelete(condition, found, row.value);
   if (refused !== undefined) return refused;
   const existed = found !== null;
   if (scope.versioning === undefined) {
@@ -199,9 +199,10 @@ function deleteVersionStep(
   const place = namedPlace(draft, scope, key, versionId);
   if (place === undefined) return PENDING;
   const { value } = place;
+  // Versions never change, so what is gone has been deleted by whoever asked for it before.
+  if (value === null) return { ok: true, value: { existed: false, versionId } };
   const refused = judgeDelete(condition, value);
   if (refused !== undefined) return refused;
-  if (value === null) return { ok: true, value: { existed: false, versionId } };
   if (!removeVersion(draft, scope, key, place)) return PENDING;
   const deleted: Deleted = { existed: true, versionId };
   if (value.marker === true) deleted.marker = true;

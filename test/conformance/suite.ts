@@ -73,7 +73,7 @@ export interface SuiteRun {
   /** The suite's configuration file. */
   configuration: string;
   /** pytest's `-k` and `-m`. */
-  filter: string | undefined;
+  filter: string;
   marker: string;
   jobs: number;
   timeoutSeconds: number;
@@ -94,8 +94,7 @@ export async function runSuite(run: SuiteRun): Promise<Case[]> {
   args.push('--no-header', run.verbose ? '--tb=long' : '--tb=short', '-m', run.marker);
   args.push('-n', String(run.jobs), '--dist', 'worksteal');
   args.push('--timeout', String(run.timeoutSeconds));
-  if (run.filter !== undefined) args.push('-k', run.filter);
-  args.push(...FILES);
+  args.push('-k', run.filter, ...FILES);
   const child = spawn(run.python, args, {
     cwd: run.folder,
     stdio: ['ignore', 'pipe', 'pipe'],

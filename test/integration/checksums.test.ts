@@ -91,7 +91,7 @@ for (const algorithm of CHECKSUM_ALGORITHMS) {
       sameBytes(await bytesOf(answer), body);
     });
 
-    test('that is wrong is BadDigest and nothing is stored; nonsense is InvalidRequest', async () => {
+    test('that is wrong, or no digest at all, is BadDigest and nothing is stored', async () => {
       const { s3 } = server;
       const Bucket = await server.bucket();
       const target = { Bucket, Key: 'a' };
@@ -100,7 +100,7 @@ for (const algorithm of CHECKSUM_ALGORITHMS) {
       const put = { ...target, Body: '123456789' };
       await refusedWith('BadDigest', s3.putObject({ ...put, [fieldOf(algorithm)]: wrong }));
       const nonsense = { [fieldOf(algorithm)]: 'bm8=' };
-      await refusedWith('InvalidRequest', s3.putObject({ ...put, ...nonsense }));
+      await refusedWith('BadDigest', s3.putObject({ ...put, ...nonsense }));
       assert.equal((await s3.headObject(target)).ETag, etagOf('old'));
     });
 

@@ -214,6 +214,38 @@ test('DeleteObject with If-Match on a missing key is NoSuchKey', async () => {
   await refusedWith('NoSuchKey', s3.deleteObject({ Bucket, Key: 'a', IfMatch: OTHER }));
 });
 
+test('a delete marker has a size and a time for the conditions of DeleteObject, and no ETag', async () => {
+  const { s3 } = server;
+  const Bucket = await server.bucket();
+  const VersioningConfiguration = { Status: 'Enabled' as const };
+  await s3.putBucketVersioning({ Bucket, VersioningConfiguration });
+  const target = { Bucket, Key: 'a' };
+  await s3.putObject({ ...target, Body: 'four' });
+  await s3.deleteObject({ ...target, IfMatchSize: 4 });
+  const past = new Date(Date.UTC(2015, 0, 1));
+  await refusedWith('PreconditionFailed', s3.deleteObject({ ...target, IfMatchSize: 4 }));
+  await refusedWith(
+    'PreconditionFailed',
+    s3.deleteObject({ ...target, IfMatchLastModifiedTime: past }),
+  );
+  await refusedWith('NoSuchKey', s3.deleteObject({ ...target, IfMatch: OTHER }));
+  assert.equal((await s3.listObjectVersions({ Bucket })).DeleteMarkers?.length, 1);
+  await s3.deleteObject({ ...target, IfMatchSize: 0 });
+  assert.equal((await s3.listObjectVersions({ Bucket })).DeleteMarkers?.length, 2);
+});
+
+test('a version that is gone is deleted, whatever the condition says of it', async () => {
+  const { s3 } = server;
+  const Bucket = await server.bucket();
+  const VersioningConfiguration = { Status: 'Enabled' as const };
+  await s3.putBucketVersioning({ Bucket, VersioningConfiguration });
+  const { VersionId } = await s3.putObject({ Bucket, Key: 'a', Body: 'four' });
+  const target = { Bucket, Key: 'a', VersionId };
+  await refusedWith('PreconditionFailed', s3.deleteObject({ ...target, IfMatch: OTHER }));
+  await s3.deleteObject({ ...target, IfMatch: '*' });
+  await s3.deleteObject({ ...target, IfMatch: OTHER });
+});
+
 test('Of two conditional DeleteObjects and one PutObject of a version, exactly one wins', async () => {
   const { s3 } = server;
   const Bucket = await server.bucket();

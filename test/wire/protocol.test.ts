@@ -105,6 +105,19 @@ test('Expect: 100-continue: a good request is told to go on, and then answered',
   connection.close();
 });
 
+test('an expectation that nobody knows is no reason to refuse', async () => {
+  const bucket = await server.bucket();
+  for (const expect of ['', '200', '100-CONTINUE']) {
+    const connection = await RawConnection.open(server.endpoint);
+    const body = Buffer.from('body');
+    const request = { method: 'PUT', path: `/${bucket}/a`, body, headers: { expect } };
+    connection.send(signedBytes(request));
+    connection.send(body);
+    assert.equal((await connection.answer()).status, 200, expect);
+    connection.close();
+  }
+});
+
 test('Expect: 100-continue: a request that fails is answered instead, without its body', async () => {
   const bucket = await server.bucket();
   const body = seededBytes('never sent', 3_000_000);

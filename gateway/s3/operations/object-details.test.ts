@@ -59,7 +59,7 @@ test('GetObjectAttributes returns what was asked for and nothing else', async ()
   assert.equal(await attributes('ETag'), `<ETag>abc-3</ETag>${END}`);
   assert.equal(
     await attributes('ObjectSize, StorageClass,Checksum'),
-    '<Checksum><ChecksumCRC32>AAAAAA==</ChecksumCRC32><ChecksumType>COMPOSITE</ChecksumType></Checksum>' +
+    '<Checksum><ChecksumCRC32>AAAAAA==-3</ChecksumCRC32><ChecksumType>COMPOSITE</ChecksumType></Checksum>' +
       `<StorageClass>STANDARD</StorageClass><ObjectSize>20</ObjectSize>${END}`,
   );
   for (const names of ['', 'etag', 'ETag,Owner', ',']) {
