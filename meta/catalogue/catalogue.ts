@@ -17,11 +17,14 @@ import { createListing } from './listing.ts';
 import { createVersionListing } from './list-versions.ts';
 import { createObjects } from './objects.ts';
 import { readParts } from './part-lists.ts';
+import { recount } from './recount.ts';
+import type { RecountOptions } from './recount-parts.ts';
 import { createRepairs, type Repairs } from './repairs.ts';
 import { createRunner } from './runner.ts';
 import { createTurns } from './turns.ts';
 import { createUploads } from './uploads.ts';
 import { usageOfAll } from './usage.ts';
+import { WatchedStore } from './watched-store.ts';
 
 export type { GarbageEntry, GarbageQueue } from './garbage.ts';
 export type { Blobs, FoundBlob } from './blobs.ts';
@@ -62,6 +65,8 @@ export interface Catalogue extends CatalogueMethods {
   readonly blobs: Blobs;
   /** Buckets in the store. */
   bucketCount(): Promise<number>;
+  /** Holds the rows against each other (`recount.ts`). Returns how many blobs there were at the start. */
+  recount(options: RecountOptions): Promise<number>;
   /** Objects and bytes of all buckets together. */
   totalUsage(): Promise<BucketUsage>;
 }
@@ -81,7 +86,8 @@ export interface CatalogueSettings {
  * commands that a caller should never have sent; everything else is an Answer.
  */
 export function createCatalogue(settings: CatalogueSettings): Catalogue {
-  const { store, effects, bucketsMax } = settings;
+  const { effects, bucketsMax } = settings;
+  const store = new WatchedStore(settings.store);
   const lane = settings.lane ?? 0;
   if (!Number.isInteger(lane) || lane < 0 || lane > 0xffff) {
     throw new Failure('invalid', 'a lane is a number from 0 to 65,535');
@@ -91,6 +97,7 @@ export function createCatalogue(settings: CatalogueSettings): Catalogue {
   const turns = createTurns();
   const attempts = createAttempts(ids.boot);
   const buckets = createBuckets({ store, runner, lane, bucketsMax });
+  const garbage = createGarbage({ store, runner, lane });
   const newUploadId = () => ids.uploadId(ids.nowMs());
   return {
     createBucket: buckets.createBucket,
@@ -108,9 +115,19 @@ export function createCatalogue(settings: CatalogueSettings): Catalogue {
     ...createVersionListing({ store, buckets }),
     ...createUploads({ store, buckets, turns, attempts, lane, newUploadId }),
     ...createComplete({ store, buckets, turns, attempts, lane, pause: runner.pause }),
-    garbage: createGarbage({ store, runner, lane }),
+    garbage,
     repairs: createRepairs({ store, runner, lane }),
     blobs: createBlobs(store),
+    recount: (options) =>
+      recount({
+        ...options,
+        store: settings.store,
+        watched: store,
+        runner: createRunner(settings.store, effects, ids),
+        lane,
+        clock: effects.clock,
+        garbage,
+      }),
     bucketCount: () => buckets.count(),
     totalUsage: () => usageOfAll(store),
   };

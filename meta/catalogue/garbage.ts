@@ -82,8 +82,8 @@ export async function queueLength(store: KeyValueStore, queue: QueueName): Promi
 
 /* ------------------------------------------------------------------ steps */
 
-/** Takes an entry off the queue, if it is still there. */
-function leaveQueue(draft: Draft, lane: number, id: string): boolean {
+/** Takes an entry off the queue, if it is still there; false while its row has not been read. */
+export function leaveQueue(draft: Draft, lane: number, id: string): boolean {
   const key = garbageKeyOf(id);
   const row = draft.row(key, garbageCodec);
   if (row === undefined) return false;

@@ -303,10 +303,38 @@ export function blobKey(blob: BlobId): Buffer {
   return out;
 }
 
+/** Rows that refer to blobs or part lists. */
+type ReferringKind = 'object' | 'version' | 'part' | 'part list';
+
 /** All rows of one kind, of all buckets, uploads and lists. */
-export function rowsOfKind(kind: 'object' | 'version' | 'part' | 'part list'): Bounds {
+export function rowsOfKind(kind: ReferringKind): Bounds {
   const bytes = { object: OBJECT, version: VERSION, part: PART, 'part list': PART_LIST };
   return within(Buffer.from([bytes[kind]]));
+}
+
+/** Undefined: a row that refers to no data. */
+export function kindOfRow(key: Uint8Array): ReferringKind | undefined {
+  switch (key[0]) {
+    case OBJECT:
+      return 'object';
+    case VERSION:
+      return 'version';
+    case PART:
+      return 'part';
+    case PART_LIST:
+      return 'part list';
+    default:
+      return undefined;
+  }
+}
+
+/** The bucket of a row of objects, versions or usage. */
+export function bucketOfRow(key: Uint8Array): number {
+  return Buffer.from(key.buffer, key.byteOffset, key.length).readUInt32BE(1);
+}
+
+export function isUsageKey(key: Uint8Array): boolean {
+  return key[0] === USAGE;
 }
 
 /** The list of a part list's row, and its page. */

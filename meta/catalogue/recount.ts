@@ -1,64 +1,56 @@
 /**
  * The metadata held against themselves: do the reference counts of blobs and part lists, and the
- * usage of the buckets, equal a recount? The store goes on working meanwhile, so what a first count
- * finds wrong is only suspected; it is a finding when a second count says the same and the row in
- * question was not written in between.
+ * usage of the buckets (`recount-usage.ts`), equal a recount? The store goes on working meanwhile, so
+ * what a first count finds wrong is only suspected; it is a finding when a second count says the same
+ * and what was counted did not change in between:
+ *  - a reference that comes or goes rewrites the row of what it refers to, which changes its stamp;
+ *  - one that only moves to another row (an older version, a part that went into an object) does not,
+ *    but it is written there, and `watched-store.ts` sees that.
+ * A count that neither has spoiled is exact, and stays so until the stamp changes: so the repair is a
+ * commit that checks the stamp (`mend.ts`).
  *
  * Memory is bounded: references are counted for a part of all blobs and lists at a time, in as many
  * passes over the rows as it takes.
  */
-import type { Entry, KeyValueStore } from '../engine/kv.ts';
 import { isUsed } from './complete.ts';
-import type { GarbageQueue } from './garbage.ts';
 import {
-  allVersionBounds,
   blobBounds,
-  blobKey,
   blobOfKey,
-  bucketBounds,
-  type Bounds,
-  justAfter,
   numberOfPart,
-  objectBounds,
   pageOfKey,
-  partListKey,
   rowsOfKind,
   uploadOfPart,
 } from './keyspace.ts';
 import {
   blobCodec,
-  bucketCodec,
   objectCodec,
   partCodec,
   partListCodec,
   partPageCodec,
+  type PartRow,
 } from './records.ts';
-import { usageOf } from './usage.ts';
+import { mendReferences, type Miscounted } from './mend.ts';
+import { recountUsage } from './recount-usage.ts';
+import {
+  keyOfTarget,
+  listOfTarget,
+  nameOfTarget,
+  type Target,
+  targetOf,
+  targetOfBlob,
+  targetOfList,
+} from './targets.ts';
+import { passBarrier, type RecountParts, rowsIn } from './recount-parts.ts';
 
 const PAGE_ROWS = 1000;
 /** References counted in one pass. */
 const TARGETS_MAX = 500_000;
 /** Suspects that are looked at again. */
 const SUSPECTS_MAX = 10_000;
-/** Tries to count a bucket while nobody writes to it. */
-const USAGE_TRIES = 3;
-
-export interface RecountParts {
-  store: Pick<KeyValueStore, 'get' | 'range'>;
-  garbage: Pick<GarbageQueue, 'next'>;
-  /** Blobs whose references are counted in one pass. */
-  targetsMax?: number | undefined;
-  /** A sentence for each contradiction. */
-  found: (sentence: string) => void;
-  /** Called between pages; throws to end the count. */
-  turn: () => void;
-}
+/** Tries to count suspects while nobody moves references to them. */
+const CONFIRM_TRIES = 3;
 
 type Store = RecountParts['store'];
-
-/** Everything that is referred to: a blob's id, or `list:` and a part list's. */
-type Target = string;
-const listTarget = (list: string): Target => `list:${list}`;
 
 /** Returns how many blobs there were when it began. */
 export async function recount(parts: RecountParts): Promise<number> {
@@ -76,21 +68,6 @@ function partitionOf(target: Target, passes: number): number {
   return passes === 1 ? 0 : Number.parseInt(target.slice(-6), 16) % passes;
 }
 
-async function* rowsIn(
-  { store, turn }: Pick<RecountParts, 'store' | 'turn'>,
-  bounds: Bounds,
-): AsyncGenerator<Entry> {
-  let { start } = bounds;
-  for (;;) {
-    turn();
-    const page = await store.range({ start, end: bounds.end, limit: PAGE_ROWS });
-    yield* page;
-    const last = page.at(-1);
-    if (last === undefined || page.length < PAGE_ROWS) return;
-    start = justAfter(last.key);
-  }
-}
-
 /* ------------------------------------------------------------------ references */
 
 async function recountReferences(
@@ -100,16 +77,16 @@ async function recountReferences(
   const first = await countReferences(parts, mine);
   const suspects = new Set<Target>();
   const suspect = (target: Target, refs: number): void => {
-    if (refs !== (first.get(target) ?? 0)) suspects.add(target);
+    if (refs !== (first.get(target)?.count ?? 0)) suspects.add(target);
     first.delete(target);
   };
   for await (const { key, value } of rowsIn(parts, blobBounds())) {
-    const blob = blobOfKey(key);
+    const blob = targetOfBlob(blobOfKey(key));
     if (mine(blob)) suspect(blob, blobCodec.decode(value).refs);
   }
   for await (const { key, value } of rowsIn(parts, rowsOfKind('part list'))) {
     const { list, page } = pageOfKey(key);
-    const target = listTarget(list);
+    const target = targetOfList(list);
     if (page === 0 && mine(target)) suspect(target, partListCodec.decode(value).refs);
   }
   // What is left is referred to and has no row.
@@ -118,26 +95,47 @@ async function recountReferences(
 }
 
 async function confirm(parts: RecountParts, suspects: readonly Target[]): Promise<void> {
-  const wanted = new Set(suspects);
-  const before = await countedIn(parts.store, suspects);
-  const counts = await countReferences(parts, (target) => wanted.has(target));
-  const after = await countedIn(parts.store, suspects);
-  for (const target of suspects) {
-    const was = before.get(target);
-    const is = after.get(target);
-    // Every reference that comes or goes rewrites the row of what it refers to.
-    if (was?.stamp !== is?.stamp) continue;
-    const count = counts.get(target) ?? 0;
-    if (is === undefined && count > 0) {
-      parts.found(`${nameOf(target)} is referred to ${count} times and has no row`);
-    } else if (is !== undefined && is.refs !== count) {
-      parts.found(`${nameOf(target)} counts ${is.refs} references, there are ${count}`);
-    }
+  let open = suspects;
+  for (let attempt = 0; attempt < CONFIRM_TRIES && open.length > 0; attempt++) {
+    open = await confirmOnce(parts, open);
   }
 }
 
-const nameOf = (target: Target): string =>
-  target.startsWith('list:') ? `part list ${target.slice(5)}` : `blob ${target}`;
+/** Judges what was not moved meanwhile; returns the others. */
+async function confirmOnce(parts: RecountParts, suspects: readonly Target[]): Promise<Target[]> {
+  const wanted = new Set(suspects);
+  const watch = parts.watched.watch(wanted);
+  try {
+    await passBarrier(parts);
+    const before = await countedIn(parts.store, suspects);
+    const counts = await countReferences(parts, (target) => wanted.has(target));
+    const after = await countedIn(parts.store, suspects);
+    const wrong: Miscounted[] = [];
+    const open: Target[] = [];
+    for (const target of suspects) {
+      const was = before.get(target);
+      const is = after.get(target);
+      if (watch.moved(target) || was?.stamp !== is?.stamp) {
+        open.push(target);
+        continue;
+      }
+      const counted = counts.get(target);
+      const count = counted?.count ?? 0;
+      if (count === (is?.refs ?? 0)) continue;
+      const stamp = is === undefined ? null : Buffer.from(is.stamp, 'hex');
+      wrong.push({ target, stamp, count, ref: counted?.ref });
+      parts.found(
+        is === undefined
+          ? `${nameOfTarget(target)} is referred to ${count} times and has no row`
+          : `${nameOfTarget(target)} counts ${is.refs} references, there are ${count}`,
+      );
+    }
+    if (parts.mend !== undefined) parts.mend.mended(await mendReferences(parts, wrong));
+    return open;
+  } finally {
+    watch.end();
+  }
+}
 
 /** What the rows say, with their stamps in hex. */
 async function countedIn(
@@ -147,11 +145,11 @@ async function countedIn(
   const counted = new Map<Target, { refs: number; stamp: string }>();
   for (let from = 0; from < targets.length; from += PAGE_ROWS) {
     const batch = targets.slice(from, from + PAGE_ROWS);
-    const rows = await store.get(batch.map(keyOf));
+    const rows = await store.get(batch.map(keyOfTarget));
     for (const [index, target] of batch.entries()) {
       const row = rows[index];
       if (row == null) continue;
-      const codec = target.startsWith('list:') ? partListCodec : blobCodec;
+      const codec = listOfTarget(target) === undefined ? blobCodec : partListCodec;
       const { refs } = codec.decode(row.value);
       counted.set(target, { refs, stamp: row.stamp.toString('hex') });
     }
@@ -159,24 +157,31 @@ async function countedIn(
   return counted;
 }
 
-function keyOf(target: Target): Buffer {
-  if (target.startsWith('list:')) return partListKey(target.slice(5), 0);
-  return blobKey(target as Parameters<typeof blobKey>[0]);
+/** References to a target, and what one of them says of its blob. */
+interface Counted {
+  count: number;
+  ref: { size: number; blockSize: number } | undefined;
 }
 
 async function countReferences(
   parts: RecountParts,
   mine: (target: Target) => boolean,
-): Promise<Map<Target, number>> {
-  const counts = new Map<Target, number>();
-  const add = (target: Target): void => {
-    if (mine(target)) counts.set(target, (counts.get(target) ?? 0) + 1);
+): Promise<Map<Target, Counted>> {
+  const counts = new Map<Target, Counted>();
+  const add = (target: Target, ref?: Counted['ref']): void => {
+    if (!mine(target)) return;
+    const known = counts.get(target);
+    if (known === undefined) counts.set(target, { count: 1, ref });
+    else known.count += 1;
+  };
+  const addPart = ({ data, size }: PartRow): void => {
+    if (data !== undefined) add(targetOfBlob(data.blob), { size, blockSize: data.blockSize });
   };
   for (const kind of ['object', 'version'] as const) {
     for await (const { value } of rowsIn(parts, rowsOfKind(kind))) {
       const { data } = objectCodec.decode(value);
-      if (data.kind === 'blob') add(data.blob);
-      if (data.kind === 'parts') add(listTarget(data.list));
+      const target = targetOf(data);
+      if (target !== undefined) add(target, data.kind === 'blob' ? data : undefined);
     }
   }
   const ended = await endedUploads(parts);
@@ -184,14 +189,11 @@ async function countReferences(
     // A part that went into an object has handed its reference on.
     const used = ended.get(uploadOfPart(key));
     if (used !== undefined && isUsed(used, numberOfPart(key))) continue;
-    const { data } = partCodec.decode(value);
-    if (data !== undefined) add(data.blob);
+    addPart(partCodec.decode(value));
   }
   for await (const { key, value } of rowsIn(parts, rowsOfKind('part list'))) {
     if (pageOfKey(key).page === 0) continue;
-    for (const { data } of partPageCodec.decode(value).parts) {
-      if (data !== undefined) add(data.blob);
-    }
+    for (const part of partPageCodec.decode(value).parts) addPart(part);
   }
   return counts;
 }
@@ -206,35 +208,5 @@ async function endedUploads({ garbage, turn }: RecountParts): Promise<Map<string
     for (const entry of page) if (entry.kind === 'upload') ended.set(entry.uploadId, entry.used);
     after = page.at(-1)?.id;
     if (after === undefined || page.length < PAGE_ROWS) return ended;
-  }
-}
-
-/* ------------------------------------------------------------------ usage */
-
-async function recountUsage(parts: RecountParts): Promise<void> {
-  for await (const { value } of rowsIn(parts, bucketBounds('', undefined))) {
-    const { id, name } = bucketCodec.decode(value);
-    for (let attempt = 0; attempt < USAGE_TRIES; attempt++) {
-      const before = await usageOf(parts.store, id);
-      const counted = { objects: 0, bytes: 0 };
-      for (const bounds of [objectBounds(id, ''), allVersionBounds(id)]) {
-        for await (const row of rowsIn(parts, bounds)) {
-          counted.objects += 1;
-          counted.bytes += objectCodec.decode(row.value).size;
-        }
-      }
-      const after = await usageOf(parts.store, id);
-      // Somebody wrote: the count is worth nothing. A bucket that never rests is not judged.
-      if (before.objects !== after.objects || before.bytes !== after.bytes) continue;
-      const same = counted.objects === after.objects && counted.bytes === after.bytes;
-      if (same) break;
-      // An overwrite of the same size moves no counter: only a second count tells.
-      if (attempt === 0) continue;
-      parts.found(
-        `bucket ${name} counts ${after.objects} objects of ${after.bytes} bytes, there are ` +
-          `${counted.objects} of ${counted.bytes}`,
-      );
-      break;
-    }
   }
 }

@@ -11,6 +11,7 @@
  *   F i             facts: format of the store, id of the cluster
  *   F b             how often the metadata service has started
  *   F w             next writer id
+ *   F r             written for the sake of the commit alone (`../catalogue/recount-parts.ts`)
  *
  * A value is one format byte and a MessagePack array of fields by position, append only.
  */

@@ -76,7 +76,7 @@ export async function createJobs(parts: JobParts): Promise<HealingJobs> {
   for (const job of [repair, scrub, orphans]) await job.restore();
   const fsck = new Fsck({
     ...common,
-    store: parts.store,
+    recount: (options) => catalogue.recount(options),
     garbage: catalogue.garbage,
     effects,
   });

@@ -12,9 +12,10 @@ import { RepairJob } from './repair.ts';
 import { type HealingWorld, healingWorld } from './test-support.ts';
 
 function fsckOf(w: HealingWorld): Fsck {
-  const { catalogue, store } = w.world;
+  const { catalogue } = w.world;
   const effects = { clock: w.clock, random: { bytes: Buffer.alloc, fraction: () => 0 } };
-  return new Fsck({ ...w.parts, store, garbage: catalogue.garbage, effects });
+  const { garbage, recount } = catalogue;
+  return new Fsck({ ...w.parts, recount, garbage, effects });
 }
 
 async function check(w: HealingWorld, repair = false): Promise<FsckReport> {
@@ -166,7 +167,7 @@ describe('fsck', () => {
     assert.equal(w.node('node-2').calls.get('delete'), undefined);
   });
 
-  it('recounts references and usage', async () => {
+  it('recounts references and usage, and makes them right', async () => {
     const { w, refs } = await worldWithObjects(3);
     const { store, catalogue } = w.world;
     for (const upload of [await startUpload(w.world, 'big'), await startUpload(w.world, 'open')]) {
@@ -194,6 +195,11 @@ describe('fsck', () => {
     assert.match(report.samples.join('\n'), /counts 3 references, there are 1/);
     assert.match(report.samples.join('\n'), /is referred to 1 times and has no row/);
     assert.match(report.samples.join('\n'), /bucket b counts/);
+    const mended = await check(w, true);
+    const { metadata, missing } = mended.findings;
+    // The parts of the uploads are on no node here.
+    assert.deepEqual([metadata, mended.repaired], [3, 3 + missing]);
+    assert.equal((await check(w)).findings.metadata, 0);
   });
 
   it('runs once at a time, and says when it never ran', async () => {

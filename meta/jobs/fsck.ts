@@ -9,7 +9,7 @@
  *  - a surplus copy, when all nodes of its group have just verified theirs, or when it lies where no
  *    read would look for it;
  *  - an orphan, when its writer can commit it no more and no read can see it (`orphans.ts`).
- * Contradictions in the metadata are reported and left as they are.
+ * Wrong reference counts and usage counters are made right (`../catalogue/mend.ts`).
  */
 import type { Effects } from '../../base/clock.ts';
 import { Failure, toFailure } from '../../base/failure.ts';
@@ -22,9 +22,7 @@ import {
   type StorageNode,
 } from '../../storage-node/protocol.ts';
 import type { FsckReport } from '../admin-protocol.ts';
-import type { Blobs, FoundBlob, GarbageQueue, Repairs } from '../catalogue/catalogue.ts';
-import { recount } from '../catalogue/recount.ts';
-import type { KeyValueStore } from '../engine/kv.ts';
+import type { Blobs, Catalogue, FoundBlob, GarbageQueue, Repairs } from '../catalogue/catalogue.ts';
 import type { ClusterView } from '../protocol.ts';
 import { askReplica } from './copy-block.ts';
 import { orphansAmong, type OrphanRuleParts, ReaderGate } from './orphans.ts';
@@ -42,7 +40,7 @@ import { askPresence } from './presence.ts';
 import { inParallel } from './rate.ts';
 
 export interface FsckOptions extends OrphanRuleParts {
-  store: Pick<KeyValueStore, 'get' | 'range'>;
+  recount: Catalogue['recount'];
   repairs: Pick<Repairs, 'report'>;
   blobs: Pick<Blobs, 'get' | 'page'>;
   garbage: Pick<GarbageQueue, 'next'>;
@@ -145,9 +143,8 @@ class FsckRun {
     const report = this.#report;
     const { log } = this.#options;
     try {
-      const blobs = await recount({
-        store: this.#options.store,
-        garbage: this.#options.garbage,
+      const blobs = await this.#options.recount({
+        mend: this.#repair ? { mended: (rows) => (report.repaired += rows) } : undefined,
         turn: () => this.#turn(),
         found: (sentence) => this.#found('metadata', `Metadata: ${sentence}.`),
       });
