@@ -9,12 +9,14 @@ import type { Meta } from '../meta/protocol.ts';
 import { addClusterMetrics } from './cluster-metrics.ts';
 import type { GatewayConfig } from './config.ts';
 import { createHealthRoutes, isReady } from './health.ts';
+import { readForm } from './http/form-upload.ts';
 import { createHttpServer, type HttpServer } from './http/server.ts';
 import { createGatewayMetrics, type GatewayMetrics } from './metrics.ts';
 import { createObjectEngine, type ObjectEngineStatus } from './object/create-engine.ts';
 import type { Connect } from './object/node-pool.ts';
 import { patientMeta } from './patience.ts';
 import { authenticate } from './s3/auth/authenticate.ts';
+import { authenticateForm } from './s3/auth/form-signature.ts';
 import { createCredentialSource } from './s3/auth/credentials.ts';
 import type { Account } from './s3/auth/identity.ts';
 import { validateBucketName } from './s3/names.ts';
@@ -73,17 +75,18 @@ export async function startGateway(
   const health = createHealthRoutes(objects.status, () => stopping);
   const metrics = createGatewayMetrics(objects.status, config.version);
   addClusterMetrics(metrics.metrics, surroundings.admin, effects.clock);
+  const trust = () => ({
+    credentials,
+    region: config.s3.region,
+    now: effects.clock.now(),
+    signatureV2: config.s3.signatureV2 === true ? config.s3 : undefined,
+  });
   const pipeline = createPipeline({
     meta,
     objects: objects.engine,
     operations: REGISTRY,
-    authenticate: (request) =>
-      authenticate(request, {
-        credentials,
-        region: config.s3.region,
-        now: effects.clock.now(),
-        signatureV2: config.s3.signatureV2 === true ? config.s3 : undefined,
-      }),
+    authenticate: (request) => authenticate(request, trust()),
+    forms: { readForm, authenticateForm: (fields) => authenticateForm(fields, trust()) },
     region: config.s3.region,
     domains: config.s3.domains,
     effects,

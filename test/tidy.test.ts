@@ -118,7 +118,7 @@ test('every relative import names an existing file', () => {
 const HOMES: Readonly<Record<string, readonly string[]>> = {
   lmdb: ['storage-node/block-store.ts', 'meta/engine/lmdb.ts'],
   express: ['gateway/http/'],
-  busboy: ['gateway/http/'],
+  '@fastify/busboy': ['gateway/http/'],
   'fast-xml-parser': ['gateway/s3/xml/'],
   pino: ['base/log.ts'],
   'prom-client': ['base/metrics.ts'],

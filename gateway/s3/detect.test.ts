@@ -38,6 +38,7 @@ function told(method: string, sent: Sent = {}): string {
 const BUCKET = { bucket: 'photos' };
 const OBJECT = { bucket: 'photos', key: 'a' };
 const COPY = { 'x-amz-copy-source': 'photos/b' };
+const FORM = { 'content-type': 'multipart/form-data; boundary=x' };
 const METHODS = ['GET', 'HEAD', 'PUT', 'POST', 'DELETE', 'PATCH', 'TRACE'];
 
 test('every operation is reached by its request', () => {
@@ -58,6 +59,7 @@ test('every operation is reached by its request', () => {
     ListMultipartUploads: told('GET', { ...BUCKET, query: 'uploads' }),
     DeleteObjects: told('POST', { ...BUCKET, query: 'delete' }),
     PutObject: told('PUT', { ...OBJECT, query: 'x-id=PutObject' }),
+    PostObject: told('POST', { ...BUCKET, headers: FORM }),
     CopyObject: told('PUT', { ...OBJECT, headers: COPY }),
     GetObject: told('GET', OBJECT),
     HeadObject: told('HEAD', { ...OBJECT, query: 'partNumber=1&versionId=null' }),
@@ -106,8 +108,7 @@ test('what S3 has and Ashlar has not is named', () => {
   assert.equal(told('POST', { ...OBJECT, query: 'select&select-type=2' }), '!SelectObjectContent');
   assert.equal(told('PUT', { ...OBJECT, query: 'renameObject' }), '!RenameObject');
   assert.equal(told('GET', { query: 'x-id=ListDirectoryBuckets' }), '!ListDirectoryBuckets');
-  const form = { 'content-type': 'multipart/form-data; boundary=x' };
-  assert.equal(told('POST', { ...BUCKET, headers: form }), '!PostObject');
+  assert.equal(told('POST', { ...OBJECT, headers: FORM }), '405');
 });
 
 test('parameters that mean nothing to S3 are ignored, those of listings included', () => {

@@ -218,7 +218,7 @@ function detectInBucket(target: Target, resource: string | undefined): Detection
     });
   }
   if (target.method === 'POST' && isForm(target.headers)) {
-    return { kind: 'unsupported', name: 'PostObject' };
+    return { kind: 'operation', name: 'PostObject' };
   }
   return detectPlain(BUCKET, 'BUCKET', target);
 }

@@ -7,6 +7,7 @@ import type { Log } from '../../base/log.ts';
 import type { BucketSettings } from './access/bucket-settings.ts';
 import type { RequestMeta, RequestObjects } from './access/guard.ts';
 import type { Account, Authenticated } from './auth/identity.ts';
+import type { FormReply } from './form/form.ts';
 import type { HeaderMap, RawReply } from './request.ts';
 
 /** Every operation that Ashlar carries out; the word used in metrics, logs, tests and docs. */
@@ -27,6 +28,7 @@ export const OPERATION_NAMES = [
   'ListMultipartUploads',
   'DeleteObjects',
   'PutObject',
+  'PostObject',
   'CopyObject',
   'GetObject',
   'HeadObject',
@@ -66,6 +68,8 @@ export interface OperationRequest {
   xml: string;
   /** Decoded length of the payload in bytes (x-amz-decoded-content-length or Content-Length). */
   contentLength: number | undefined;
+  /** Of a form upload: how its success is to be told. Its fields are among the headers. */
+  form?: FormReply | undefined;
 }
 
 /** Built once per request by the pipeline, passed on, never extended. */

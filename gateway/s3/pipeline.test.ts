@@ -47,6 +47,15 @@ function pipelineOf({ meta: given = {}, objects = {}, more = {} }: World = {}) {
     objects: { meta, ...objects } as ObjectEngine,
     operations: REGISTRY,
     authenticate: (request) => authenticateExample(request),
+    // A form with one field and a file; what takes real ones apart is tested in gateway/http.
+    forms: {
+      readForm: () =>
+        Promise.resolve({
+          fields: [{ name: 'key', value: 'a' }],
+          file: { name: 'a', body: bytesOf(Buffer.from('x')) },
+        }),
+      authenticateForm: () => undefined,
+    },
     region: 'us-east-1',
     domains: ['s3.example.com'],
     effects,
@@ -109,7 +118,8 @@ test('without credentials everything is AccessDenied, also what does not exist o
   }
   const form = { ...HOST, 'content-type': 'multipart/form-data; boundary=x' };
   const post = rawRequest({ method: 'POST', target: '/photos', headers: form });
-  assert.equal(await told(post), '403 AccessDenied');
+  assert.equal(await told({ ...post, contentLength: 1 }), '403 AccessDenied');
+  assert.equal(await told(post), '411 MissingContentLength');
 });
 
 test('the signature comes before anything that is stored is looked at', async () => {

@@ -26,6 +26,7 @@ import { parseCopySource } from './copy-source.ts';
 import { type Detection, detect } from './detect.ts';
 import { type ErrorCode, S3Error } from './errors.ts';
 import { toS3Error } from './failure-map.ts';
+import { type FormUpload, receiveForm, type ReceiveOptions } from './form/receive.ts';
 import { withHoistedHeaders } from './hoisted.ts';
 import { readTextBody, refuseBody, requireLength } from './message-body.ts';
 import type {
@@ -69,6 +70,8 @@ export interface PipelineOptions {
   operations: Readonly<Record<OperationName, AnyOperation>>;
   /** Checks the signature; throws S3Error. An unsigned request comes back without an account. */
   authenticate(request: RawRequest): Authenticated;
+  /** Takes the forms of browsers apart, and tells who signed one. */
+  forms: Omit<ReceiveOptions, 'now'>;
   region: string;
   /** Hosts for virtual-host style, lower case without port: `s3.example.com`. */
   domains: readonly string[];
@@ -135,13 +138,21 @@ async function answer(options: Parts, request: RawRequest, progress: Progress): 
   const query = parseQuery(request.rawQuery);
   const address = parseAddress(request.rawPath, request.headers['host'], options.domains);
   progress.address = address;
-  const { bucket, key } = address;
-  const headers = withHoistedHeaders(request.headers, query);
-  const detection = detect({ method: request.method, bucket, key, query, headers });
+  const { bucket } = address;
+  const sentHeaders = withHoistedHeaders(request.headers, query);
+  const target = { method: request.method, bucket, key: address.key, query, headers: sentHeaders };
+  const detection = detect(target);
   progress.operation = nameOf(detection);
-  if (detection.kind === 'preflight') throw preflightError(headers);
+  if (detection.kind === 'preflight') throw preflightError(sentHeaders);
 
-  const identity = options.authenticate(request);
+  const sent = options.authenticate(request);
+  const isForm = detection.kind === 'operation' && detection.name === 'PostObject';
+  // A form says by its fields who sends it, what its key is, and what else headers say.
+  const form = isForm ? await receive(options, request, sent, target) : undefined;
+  const identity = form?.identity ?? sent;
+  const key = form?.key ?? address.key;
+  const headers = form?.headers ?? sentHeaders;
+  progress.address = { ...address, key };
   progress.accessKey = identity.accessKey;
   const permission =
     detection.kind === 'operation'
@@ -167,13 +178,31 @@ async function answer(options: Parts, request: RawRequest, progress: Progress): 
     query,
     headers,
     xml: operation.body === 'xml' ? await readTextBody(request, identity, operation.name) : '',
-    contentLength: identity.decodedLength ?? request.contentLength,
+    contentLength: isForm ? undefined : (identity.decodedLength ?? request.contentLength),
+    form: form?.reply,
   };
   if (operation.body === 'stream') requireLength(request);
   else if (operation.body === 'none') await refuseBody(request, identity);
   return operation.run(operationRequest)(
     new RequestContext(options, request, { account, identity, guard, bucket }),
   );
+}
+
+/** Throws InvalidArgument when somebody signed the request: a form is signed in its fields. */
+function receive(
+  { effects, forms }: PipelineOptions,
+  request: RawRequest,
+  sent: Authenticated,
+  target: { bucket: string; headers: HeaderMap },
+): Promise<FormUpload> {
+  if (sent.account !== undefined) {
+    throw new S3Error('InvalidArgument', {
+      message:
+        'Only one auth mechanism allowed: a form upload is signed by the fields of the form.',
+    });
+  }
+  requireLength(request);
+  return receiveForm(request, target, { ...forms, now: effects.clock.now() });
 }
 
 /**

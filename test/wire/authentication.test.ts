@@ -323,7 +323,9 @@ test('row 20: unsigned chunks with a fake signature are SignatureDoesNotMatch on
 
 test('row 21: a form without credentials is AccessDenied on every route', async () => {
   const bucket = await server.bucket();
-  const body = '--b\r\nContent-Disposition: form-data; name="key"\r\n\r\na\r\n--b--\r\n';
+  const part = (name: string) =>
+    `--b\r\nContent-Disposition: form-data; name="${name}"\r\n\r\na\r\n`;
+  const body = `${part('key')}${part('file')}--b--\r\n`;
   const form = { 'content-type': 'multipart/form-data; boundary=b' };
   for (const target of [
     '/',

@@ -16,7 +16,7 @@ import type { HeaderMap, RawRequest } from '../request.ts';
 import { canonicalPath, headerValue } from './canonical-request.ts';
 import type { Credential, CredentialSource } from './identity.ts';
 import { CLOCK_SKEW_MS_MAX } from './signature-v4.ts';
-import { sameSignature } from './signing.ts';
+import { NOBODY, sameSignature } from './signing.ts';
 import { parseBasicTime } from './times.ts';
 
 /** What a request says about its signature, before anything is verified. */
@@ -116,9 +116,6 @@ function denied(message: string): S3Error {
   return new S3Error('AccessDenied', { message });
 }
 
-/** Stands in for an unknown key, so that it takes the same work to refuse it. */
-const NOBODY = 'nobody holds this key';
-
 /**
  * The credential of a claim that holds. InvalidAccessKeyId, SignatureDoesNotMatch. `domains` are those
  * of virtual-host style: there the bucket is signed, though it is not in the path.
@@ -129,7 +126,7 @@ export function verifyV2(
   options: { credentials: CredentialSource; domains: readonly string[] },
 ): Credential {
   const credential = options.credentials.find(claim.accessKey);
-  const secretKey = credential?.secretKey ?? NOBODY;
+  const secretKey = (credential ?? NOBODY).secretKey;
   let first: string | undefined;
   let matches = false;
   for (const text of stringsToSign(request, claim, options.domains)) {

@@ -10,6 +10,7 @@ import { canonicalRequests, headerValue, type QueryPair } from './canonical-requ
 import type { Credential, CredentialSource } from './identity.ts';
 import {
   ALGORITHM,
+  NOBODY,
   parseCredential,
   type Scope,
   SigningKeys,
@@ -42,9 +43,6 @@ export interface Verified {
 
 export const CLOCK_SKEW_MS_MAX = 15 * 60 * 1000;
 const SIGNING_KEYS_MAX = 1000;
-
-/** Stands in for an unknown key, so that it takes the same work to refuse it. */
-const NOBODY = { accessKey: '', secretKey: 'nobody holds this key' } as const;
 
 const signingKeys = new SigningKeys(SIGNING_KEYS_MAX);
 
@@ -175,6 +173,12 @@ function hasRepetition(names: readonly string[]): boolean {
   return !sorted && new Set(names).size !== names.length;
 }
 
+/** The key that signs for a credential; an unknown one gets a key, too, so that it takes as long. */
+export function signingKeyFor(credential: Credential | undefined, scope: Scope): KeyObject {
+  const { accessKey, secretKey } = credential ?? NOBODY;
+  return signingKeys.get(accessKey, secretKey, scope);
+}
+
 /**
  * Verifies a claim. AccessDenied when `host` or an `x-amz-*` header is not signed,
  * InvalidAccessKeyId, SignatureDoesNotMatch. An unknown key takes the same work as a wrong secret.
@@ -187,8 +191,7 @@ export function verify(
 ): Verified {
   refuseUnsignedHeaders(request, claim.signedHeaders);
   const credential = credentials.find(claim.accessKey);
-  const { accessKey, secretKey } = credential ?? NOBODY;
-  const signingKey = signingKeys.get(accessKey, secretKey, claim.scope);
+  const signingKey = signingKeyFor(credential, claim.scope);
   let first: { canonicalRequest: string; text: string } | undefined;
   let matches = false;
   for (const canonicalRequest of canonicalRequests(

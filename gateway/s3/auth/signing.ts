@@ -5,6 +5,9 @@ export const ALGORITHM = 'AWS4-HMAC-SHA256';
 const SERVICE = 's3';
 const TERMINATOR = 'aws4_request';
 
+/** Stands in for an unknown key, so that it takes the same work to refuse it. */
+export const NOBODY = { accessKey: '', secretKey: 'nobody holds this key' } as const;
+
 /** What a signature is valid for. */
 export interface Scope {
   /** yyyymmdd */

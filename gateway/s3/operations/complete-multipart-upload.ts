@@ -4,6 +4,7 @@ import type { CompleteUploadCommand, UploadName, WriteCondition } from '../../..
 import { parseWriteCondition } from '../conditions.ts';
 import { S3Error } from '../errors.ts';
 import { checksumHeader } from '../ingest.ts';
+import { locationOf } from '../location.ts';
 import { type Context, defineOperation } from '../operation.ts';
 import { uploadIdParameter } from '../parameters.ts';
 import { unwrap } from '../refusal.ts';
@@ -16,7 +17,6 @@ import {
   type CompleteMultipartUploadResult,
   completeMultipartUploadResult,
 } from '../xml/complete-multipart-upload-result.ts';
-import { urlEncode } from '../xml/elements.ts';
 import { writtenVersionId } from '../version-id.ts';
 import { xmlReply } from '../xml/reply.ts';
 import { parseChecksumType } from './create-multipart-upload.ts';
@@ -109,13 +109,4 @@ function parseObjectSize(value: string | undefined): number | undefined {
   throw new S3Error('InvalidRequest', {
     message: 'Value for x-amz-mp-object-size header is invalid.',
   });
-}
-
-/** The address of the object under the name by which the client reached us. */
-function locationOf(host: string | undefined, bucket: string, key: string): string {
-  const path = `/${urlEncode(key)}`;
-  if (host === undefined) return `/${bucket}${path}`;
-  return host.startsWith(`${bucket}.`)
-    ? `http://${host}${path}`
-    : `http://${host}/${bucket}${path}`;
 }

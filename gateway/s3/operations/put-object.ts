@@ -10,7 +10,7 @@ import { parseWriteCondition } from '../conditions.ts';
 import { quoteEtag } from '../etag.ts';
 import { ingest, type IngestResult } from '../ingest.ts';
 import { parseSystemMetadata, parseUserMetadata } from '../metadata.ts';
-import { defineOperation } from '../operation.ts';
+import { defineOperation, type Operation } from '../operation.ts';
 import { checksumHeaders } from '../object-reply.ts';
 import { unwrap } from '../refusal.ts';
 import type { HeaderMap, RawReply } from '../request.ts';
@@ -23,7 +23,7 @@ export const PUT_BYTES_MAX = 5 * 1024 ** 3;
 /** What the object's checksum is when the client names no algorithm, as on AWS. */
 const DEFAULT_ALGORITHM: ChecksumAlgorithm = 'CRC64NVME';
 
-interface Input {
+export interface PutObjectInput {
   bucket: string;
   key: string;
   headers: HeaderMap;
@@ -34,13 +34,13 @@ interface Input {
   condition: WriteCondition | undefined;
 }
 
-interface Output {
+export interface PutObjectOutput {
   written: Written;
   checksum: IngestResult['checksum'];
 }
 
-/** PutObject. */
-export const putObject = defineOperation<Input, Output>({
+/** PutObject's steps; a form upload takes them, too. */
+export const PUT_OBJECT: Operation<PutObjectInput, PutObjectOutput> = {
   name: 'PutObject',
   permission: 's3:PutObject',
   body: 'stream',
@@ -98,4 +98,7 @@ export const putObject = defineOperation<Input, Output>({
     if (versionId !== undefined) headers['x-amz-version-id'] = versionId;
     return { status: 200, headers };
   },
-});
+};
+
+/** PutObject. */
+export const putObject = defineOperation(PUT_OBJECT);

@@ -7,7 +7,7 @@
 /** The namespace of every S3 document (Amazon S3 API Reference). */
 export const S3_NAMESPACE = 'http://s3.amazonaws.com/doc/2006-03-01/';
 
-const DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n';
+export const DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>\n';
 
 /**
  * `&<>"'`, and what a parser would change or refuse: control characters (a bare CR becomes LF, LF at
