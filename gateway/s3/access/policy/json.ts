@@ -30,7 +30,7 @@ function refuseRepeatedNames(text: string): void {
     else if (character === '}' || character === ']') open.pop();
     else if (character === '"') {
       const end = endOfString(text, at);
-      if (/^\s*:/.test(text.slice(end, end + 64))) {
+      if (isBeforeColon(text, end)) {
         const name = JSON.parse(text.slice(at, end)) as string;
         const names = open.at(-1);
         if (names?.has(name)) throw new SyntaxError(`the name ${name} comes twice`);
@@ -39,6 +39,12 @@ function refuseRepeatedNames(text: string): void {
       at = end - 1;
     }
   }
+}
+
+function isBeforeColon(text: string, end: number): boolean {
+  let at = end;
+  while (' \t\r\n'.includes(text.charAt(at)) && at < text.length) at++;
+  return text[at] === ':';
 }
 
 function endOfString(text: string, start: number): number {

@@ -104,9 +104,9 @@ function either(object: JsonObject, name: string): { value: Json; except: boolea
   const value = object[name];
   const opposite = object[`Not${name}`];
   if (value !== undefined && opposite !== undefined) throw invalidSyntax();
-  const chosen = value ?? opposite;
-  if (chosen === undefined) throw missing(name);
-  return { value: chosen, except: value === undefined };
+  if (value !== undefined) return { value, except: false };
+  if (opposite !== undefined) return { value: opposite, except: true };
+  throw missing(name);
 }
 
 class StatementReader {

@@ -7,8 +7,8 @@
  */
 import type { ConditionLookup } from './lookup.ts';
 
-/** Stands for `?` inside a part: half a surrogate pair, which no text from a request can hold. */
-const ONE = '\ud800';
+/** What stands between two stars: texts with exactly one character between each two of them. */
+type Part = readonly string[];
 
 type Token =
   | { kind: 'text'; text: string }
@@ -21,7 +21,7 @@ export interface Pattern {
   /** As written. */
   source: string;
   /** The parts between stars, for a pattern without variables. */
-  parts: readonly string[] | undefined;
+  parts: readonly Part[] | undefined;
   tokens: readonly Token[];
 }
 
@@ -93,24 +93,28 @@ export function isFixed(pattern: Pattern): boolean {
 }
 
 /** The parts between stars; `undefined` when a variable has no value, or more than one. */
-function partsOf(tokens: readonly Token[], lookup: ConditionLookup): string[] | undefined {
-  const parts: string[] = [];
-  let part = '';
+function partsOf(tokens: readonly Token[], lookup: ConditionLookup): Part[] | undefined {
+  const parts: string[][] = [];
+  let part: string[] = [];
+  let text = '';
   for (const token of tokens) {
-    if (token.kind === 'text') part += token.text;
-    else if (token.kind === 'one') part += ONE;
-    else if (token.kind === 'any') {
-      parts.push(part);
-      part = '';
-    } else {
+    if (token.kind === 'text') text += token.text;
+    else if (token.kind === 'variable') {
       const values = lookup(token.key);
       const value = values?.length === 1 ? values[0] : token.fallback;
       // Stars inside a value are characters like any other.
       if (value === undefined || !value.isWellFormed()) return undefined;
-      part += value;
+      text += value;
+    } else {
+      part.push(text);
+      text = '';
+      if (token.kind === 'any') {
+        parts.push(part);
+        part = [];
+      }
     }
   }
-  parts.push(part);
+  parts.push([...part, text]);
   return parts;
 }
 
@@ -130,62 +134,65 @@ export function matchesIgnoringCase(
   return (
     parts !== undefined &&
     matchParts(
-      parts.map((part) => part.toLowerCase()),
+      parts.map((part) => part.map((piece) => piece.toLowerCase())),
       text.toLowerCase(),
     )
   );
 }
 
-function matchParts(parts: readonly string[], text: string): boolean {
-  const first = parts[0] ?? '';
-  const last = parts.at(-1) ?? '';
-  let at = matchAt(first, text, 0);
+const NOTHING: Part = [''];
+
+function matchParts(parts: readonly Part[], text: string): boolean {
+  let at = matchAt(parts[0] ?? NOTHING, text, 0);
   if (parts.length === 1) return at === text.length;
-  const end = matchBack(last, text);
+  const end = matchBack(parts.at(-1) ?? NOTHING, text);
   if (at < 0 || end < at) return false;
   for (let index = 1; index < parts.length - 1; index++) {
-    at = find(parts[index] ?? '', text, at);
+    at = find(parts[index] ?? NOTHING, text, at);
     if (at < 0 || at > end) return false;
   }
   return true;
 }
 
 /** Where `part` ends when it begins at `at`; −1 when it does not fit. */
-function matchAt(part: string, text: string, at: number): number {
-  if (!part.includes(ONE)) return text.startsWith(part, at) ? at + part.length : -1;
+function matchAt(part: Part, text: string, at: number): number {
   let position = at;
   for (let index = 0; index < part.length; index++) {
-    if (position >= text.length) return -1;
-    if (part[index] === ONE) position += isPair(text, position) ? 2 : 1;
-    else if (part.charCodeAt(index) === text.charCodeAt(position)) position++;
-    else return -1;
+    if (index > 0) {
+      if (position >= text.length) return -1;
+      position += isPair(text, position) ? 2 : 1;
+    }
+    const piece = part[index] ?? '';
+    if (!text.startsWith(piece, position)) return -1;
+    position += piece.length;
   }
   return position;
 }
 
 /** Where `part` begins when it ends with the text; −1 when it does not fit. */
-function matchBack(part: string, text: string): number {
-  if (!part.includes(ONE)) return text.endsWith(part) ? text.length - part.length : -1;
+function matchBack(part: Part, text: string): number {
   let position = text.length;
   for (let index = part.length - 1; index >= 0; index--) {
-    if (position <= 0) return -1;
-    if (part[index] === ONE) position -= position > 1 && isPair(text, position - 2) ? 2 : 1;
-    else if (part.charCodeAt(index) === text.charCodeAt(position - 1)) position--;
-    else return -1;
+    const piece = part[index] ?? '';
+    if (piece.length > position || !text.endsWith(piece, position)) return -1;
+    position -= piece.length;
+    if (index > 0) {
+      if (position <= 0) return -1;
+      position -= position > 1 && isPair(text, position - 2) ? 2 : 1;
+    }
   }
   return position;
 }
 
 /** Where the leftmost occurrence of `part` at or after `at` ends; −1 when there is none. */
-function find(part: string, text: string, at: number): number {
-  if (!part.includes(ONE)) {
-    const start = text.indexOf(part, at);
-    return start < 0 ? -1 : start + part.length;
-  }
-  for (let start = at; start < text.length; start++) {
+function find(part: Part, text: string, at: number): number {
+  const first = part[0] ?? '';
+  // The next place where the part may begin: behind the next occurrence of its first text.
+  for (let start = text.indexOf(first, at); start >= 0; start = text.indexOf(first, start + 1)) {
     if (start > 0 && isPair(text, start - 1)) continue;
     const end = matchAt(part, text, start);
     if (end >= 0) return end;
+    if (start >= text.length) return -1;
   }
   return -1;
 }
@@ -206,9 +213,13 @@ export function canContinue(pattern: Pattern, prefix: string): boolean {
   return [...reachable(pattern, prefix)].some((state) => state < end);
 }
 
-/** One item a character, ONE or, for stars and variables, nothing. */
-function itemsOf(pattern: Pattern): string[] {
-  return pattern.tokens.flatMap((token): string[] =>
+/** A character, `one` for any, or nothing for stars and variables. */
+type Item = string | typeof ONE;
+
+const ONE = Symbol('one');
+
+function itemsOf(pattern: Pattern): Item[] {
+  return pattern.tokens.flatMap((token): Item[] =>
     token.kind === 'text' ? Array.from(token.text) : [token.kind === 'one' ? ONE : ''],
   );
 }
@@ -234,7 +245,7 @@ function reachable(pattern: Pattern, text: string): Set<number> {
 }
 
 /** Adds what is reached by letting stars stand for nothing. */
-function closure(states: Set<number>, items: readonly string[]): Set<number> {
+function closure(states: Set<number>, items: readonly Item[]): Set<number> {
   for (const state of states) if (items[state] === '') states.add(state + 1);
   return states;
 }
