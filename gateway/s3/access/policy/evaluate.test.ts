@@ -357,7 +357,7 @@ test('the order of statements never matters', () => {
   );
 });
 
-test('a policy decides as its statements do alone: any deny, else any allow', () => {
+test('a policy decides as its statements do alone, a deny first, then an allow', () => {
   fc.assert(
     fc.property(fc.array(statements, { minLength: 1, maxLength: 6 }), asks, (list, ask) => {
       const alone = list.map((statement) => evaluate(policy(statement), request(ask)));
