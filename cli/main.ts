@@ -32,6 +32,7 @@ const CARE = [
   'orphansEvery',
   'repairRate',
   'nodeOutAfter',
+  'eventBacklog',
 ].map((name) => `meta.${name}`);
 const GATEWAY = ['root', 's3', 'admin', 'buckets', 'replication', 'limits'];
 

@@ -21,6 +21,7 @@ export async function runMeta(settings: Settings): Promise<void> {
         nodeOutMs: settings.meta.nodeOutAfter,
         scrubPeriodMs: settings.meta.scrubEvery,
         orphanWalkMs: settings.meta.orphansEvery,
+        eventsMax: settings.meta.eventBacklog,
         repairBytesPerSecond: settings.meta.repairRate,
       },
       {

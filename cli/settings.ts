@@ -128,6 +128,14 @@ export const settingsSchema = z.strictObject({
       .describe(
         'Bytes per second that repair copies, unless an operator sets a rate; 0: no limit.',
       ),
+    eventBacklog: z
+      .number()
+      .int()
+      .min(1)
+      .default(100_000)
+      .describe(
+        'Events of one bucket that wait for delivery, at most; more are dropped and counted.',
+      ),
     nodeOutAfter: duration()
       .default(600_000)
       .describe('Silence after which the replicas of a storage node are made again elsewhere.'),

@@ -40,6 +40,8 @@ export interface AssembleOptions {
   garbagePauseMs: number;
   /** Of repair, scrubbing and the search for orphans, where they are not the usual ones. */
   healing?: JobLimits | undefined;
+  /** Events of one bucket that wait for delivery, at most; EVENTS_MAX by default. */
+  eventsMax?: number | undefined;
   /** The metadata journal; absent: nothing is journaled. */
   journaling?: JournalParts | undefined;
 }
@@ -68,7 +70,7 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
   });
   const { journaling: parts } = options;
   const readStore = parts === undefined ? store : behindJournal(store, parts.journal, effects);
-  const catalogue = createCatalogue({ store: readStore, effects });
+  const catalogue = createCatalogue({ store: readStore, effects, eventsMax: options.eventsMax });
   const directory = new NodeDirectory(() => cluster.view(), options.connectNode);
   const garbage = new GarbageJob({
     queue: catalogue.garbage,

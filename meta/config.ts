@@ -110,6 +110,14 @@ export const metaConfigSchema = z.strictObject({
     .min(MIB)
     .default(256 * MIB)
     .describe('Bytes of metadata journal after which a snapshot is due.'),
+  eventsMax: z
+    .number()
+    .int()
+    .min(1)
+    .default(100_000)
+    .describe(
+      'Events of one bucket that wait for delivery, at most; more are dropped and counted.',
+    ),
   drainMs: z
     .number()
     .int()

@@ -139,6 +139,7 @@ async function run(
     cluster: { expectedNodes, leaseTtlMs, heartbeatMs, nodeDownMs, nodeOutMs },
     garbagePauseMs,
     healing,
+    eventsMax: config.eventsMax,
     journaling,
   });
   const { meta, admin, cluster, garbage } = assembled;

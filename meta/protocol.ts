@@ -11,6 +11,23 @@ import type { CallOptions } from '../base/call.ts';
 import type { BlobId } from '../base/ids.ts';
 import type { ChecksumAlgorithm, ChecksumType, ObjectChecksum } from '../base/object-checksum.ts';
 import type { Address } from '../base/rpc/rpc.ts';
+import type { EventMethods, Origin } from './event-protocol.ts';
+
+export {
+  EVENT_LEASES_MAX,
+  EVENT_PAGE_MAX,
+  EVENT_QUEUES,
+  EVENT_TYPES,
+  type EventBacklog,
+  type EventLease,
+  type EventMethods,
+  type EventQueue,
+  type EventType,
+  type Origin,
+  type PostponedEvent,
+  type ReplicationMatch,
+  type StoredEvent,
+} from './event-protocol.ts';
 
 export const KEY_BYTES_MAX = 1024;
 export const LIST_PAGE_MAX = 1000;
@@ -114,6 +131,8 @@ export interface BucketState {
 /** What may go with every command and query about one bucket. */
 export interface ExpectsBucket {
   expect?: BucketState | undefined;
+  /** Of commands that change objects: who did it, for the bucket's events. */
+  origin?: Origin | undefined;
 }
 
 export interface CreateBucketCommand {
@@ -630,7 +649,7 @@ export interface BucketUsage {
 
 /* ------------------------------------------------------------------ the service */
 
-export interface Meta {
+export interface Meta extends EventMethods {
   createBucket(command: CreateBucketCommand, options?: CallOptions): Promise<Answer<Bucket>>;
   getBucket(
     query: { bucket: string } & ExpectsBucket,
@@ -736,4 +755,12 @@ export interface Meta {
     query: { bucket: string },
     options?: CallOptions,
   ): Promise<Answer<{ bucket: Bucket; values: Record<string, string> }>>;
+  /**
+   * Says how the replication of exactly this version stands; a version that is gone, or has become
+   * a REPLICA, is left alone. Makes no event, but for FAILED.
+   */
+  setReplication(
+    command: VersionName & { version: string; status: ReplicationStatus },
+    options?: CallOptions,
+  ): Promise<Answer<{ changed: boolean }>>;
 }

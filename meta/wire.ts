@@ -8,6 +8,8 @@ import type { RpcLimits } from '../base/rpc/rpc.ts';
 import {
   BUCKET_CONFIG_BYTES_MAX,
   DELETE_KEYS_MAX,
+  EVENT_PAGE_MAX,
+  EVENT_QUEUES,
   GRANTS_MAX,
   type Meta,
   OBJECT_TAGS_MAX,
@@ -74,6 +76,11 @@ export const METHODS = methodTable([
   'setBucketConfig',
   'getBucketConfig',
   'getBucketSettings',
+  'leaseEvents',
+  'readEvents',
+  'settleEvents',
+  'eventStatus',
+  'setReplication',
 ]);
 
 export type Method = keyof Meta;
@@ -93,12 +100,19 @@ export const READS: ReadonlySet<Method> = new Set<Method>([
   'listVersions',
   'getBucketConfig',
   'getBucketSettings',
+  'leaseEvents',
+  'readEvents',
+  'settleEvents',
+  'eventStatus',
+  'setReplication',
 ]);
 
 /* ------------------------------------------------------------------ shapes */
 
 /** Replica reports in one command. */
 const REPORTS_MAX = 10_000;
+/** Rules of one bucket's replication (AWS: 1,000). */
+const REPLICATION_RULES_MAX = 1000;
 
 const algorithm = oneOf(...CHECKSUM_ALGORITHMS);
 const checksumType = oneOf('COMPOSITE', 'FULL_OBJECT');
@@ -116,6 +130,26 @@ const condition = optional(
 );
 /** The state of the bucket that the command goes by. */
 const expect = optional(record({ id: count, revision: count }));
+/** Who did it: in commands that change objects. */
+const origin = optional(
+  record({
+    account: text,
+    requestId: text,
+    sourceIp: text,
+    cause: optional(oneOf('post', 'lifecycle', 'replica')),
+    replicate: optional(
+      listOf(
+        record({
+          prefix: text,
+          tags: optional(listOf(record({ key: text, value: text }), OBJECT_TAGS_MAX)),
+          deleteMarkers: optional(flag),
+        }),
+        REPLICATION_RULES_MAX,
+      ),
+    ),
+  }),
+);
+const eventQueue = oneOf(...EVENT_QUEUES);
 const grant = record({
   grantee: anyOf(
     record({ id: text }),
@@ -173,7 +207,7 @@ export const COMMANDS: Readonly<Record<Method, Shape>> = {
   deleteBucket: record({ bucket: text, expect }),
   listBuckets: record({ prefix: text, after: optional(text), limit: count }),
   bucketUsage: record({ bucket: text, expect }),
-  putObject: record({ ...place, writer: count, object, condition, missing }),
+  putObject: record({ ...place, origin, writer: count, object, condition, missing }),
   getObject: record({ ...versionName, withParts: optional(flag) }),
   readParts: record({
     list: text,
@@ -181,6 +215,7 @@ export const COMMANDS: Readonly<Record<Method, Shape>> = {
   }),
   copyObject: record({
     ...place,
+    origin,
     writer: count,
     source: record({ bucket: text, key: text, version: text }),
     owner: text,
@@ -190,10 +225,11 @@ export const COMMANDS: Readonly<Record<Method, Shape>> = {
     extras: optional(record(extras)),
     condition,
   }),
-  deleteObject: record({ ...versionName, condition }),
+  deleteObject: record({ ...versionName, origin, condition }),
   deleteObjects: record({
     bucket: text,
     expect,
+    origin,
     keys: listOf(record({ key: text, versionId: optional(text), condition }), DELETE_KEYS_MAX),
   }),
   listObjects: record({
@@ -235,6 +271,7 @@ export const COMMANDS: Readonly<Record<Method, Shape>> = {
   }),
   completeUpload: record({
     ...uploadName,
+    origin,
     parts: listOf(record({ number: time, etag: text, checksum: optional(text) }), PART_NUMBER_MAX),
     condition,
     expected: optional(record({ algorithm, value: text })),
@@ -283,7 +320,7 @@ export const COMMANDS: Readonly<Record<Method, Shape>> = {
     versionIdMarker: optional(text),
     limit: count,
   }),
-  setObjectTags: record({ ...versionName, tags }),
+  setObjectTags: record({ ...versionName, origin, tags }),
   setBucketConfig: record({
     bucket: text,
     expect,
@@ -292,4 +329,27 @@ export const COMMANDS: Readonly<Record<Method, Shape>> = {
   }),
   getBucketConfig: record({ bucket: text, expect, name }),
   getBucketSettings: record({ bucket: text }),
+  leaseEvents: record({ queue: eventQueue, holder: name, leaseMs: count }),
+  readEvents: record({ queue: eventQueue, bucketId: count, after: optional(text), limit: count }),
+  settleEvents: record({
+    queue: eventQueue,
+    bucketId: count,
+    done: listOf(text, EVENT_PAGE_MAX),
+    later: listOf(
+      record({
+        id: text,
+        attempts: count,
+        notBeforeMs: count,
+        left: optional(listOf(text, EVENT_PAGE_MAX)),
+        problem: optional(text),
+      }),
+      EVENT_PAGE_MAX,
+    ),
+  }),
+  eventStatus: record({ limit: count }),
+  setReplication: record({
+    ...versionName,
+    version: text,
+    status: oneOf('PENDING', 'COMPLETED', 'FAILED', 'REPLICA'),
+  }),
 };

@@ -6,16 +6,18 @@
 import type { Effects } from '../../base/clock.ts';
 import { Failure } from '../../base/failure.ts';
 import type { KeyValueStore } from '../engine/kv.ts';
-import type { BucketUsage, Meta } from '../protocol.ts';
+import type { BucketUsage, EventMethods, Meta } from '../protocol.ts';
 import { createAttempts } from './attempts.ts';
 import { type Blobs, createBlobs } from './blobs.ts';
 import { createBuckets } from './buckets.ts';
 import { createComplete } from './complete.ts';
+import { EVENTS_MAX } from './event-scope.ts';
 import { createGarbage, type GarbageQueue } from './garbage.ts';
 import { createIds } from './ids.ts';
 import { createListing } from './listing.ts';
 import { createVersionListing } from './list-versions.ts';
 import { createObjects } from './objects.ts';
+import { createOutbox } from './outbox.ts';
 import { readParts } from './part-lists.ts';
 import { recount } from './recount.ts';
 import type { RecountOptions } from './recount-parts.ts';
@@ -57,6 +59,8 @@ export type CatalogueMethods = Pick<
   | 'setBucketConfig'
   | 'getBucketConfig'
   | 'getBucketSettings'
+  | 'setReplication'
+  | keyof EventMethods
 >;
 
 export interface Catalogue extends CatalogueMethods {
@@ -78,6 +82,8 @@ export interface CatalogueSettings {
   lane?: number | undefined;
   /** Buckets per owner. */
   bucketsMax?: number | undefined;
+  /** Events of one bucket that wait for delivery at the most; EVENTS_MAX by default. */
+  eventsMax?: number | undefined;
 }
 
 /**
@@ -87,6 +93,7 @@ export interface CatalogueSettings {
  */
 export function createCatalogue(settings: CatalogueSettings): Catalogue {
   const { effects, bucketsMax } = settings;
+  const eventsMax = settings.eventsMax ?? EVENTS_MAX;
   const store = new WatchedStore(settings.store);
   const lane = settings.lane ?? 0;
   if (!Number.isInteger(lane) || lane < 0 || lane > 0xffff) {
@@ -109,12 +116,13 @@ export function createCatalogue(settings: CatalogueSettings): Catalogue {
     setBucketConfig: buckets.setBucketConfig,
     getBucketConfig: buckets.getBucketConfig,
     getBucketSettings: buckets.getBucketSettings,
-    ...createObjects({ store, buckets, turns, lane }),
+    ...createObjects({ store, buckets, turns, lane, eventsMax }),
     readParts: (query) => readParts(store, query),
     ...createListing({ store, buckets }),
     ...createVersionListing({ store, buckets }),
     ...createUploads({ store, buckets, turns, attempts, lane, newUploadId }),
-    ...createComplete({ store, buckets, turns, attempts, lane, pause: runner.pause }),
+    ...createComplete({ store, buckets, turns, attempts, lane, eventsMax, pause: runner.pause }),
+    ...createOutbox({ store, runner, eventsMax }),
     garbage,
     repairs: createRepairs({ store, runner, lane }),
     blobs: createBlobs(store),

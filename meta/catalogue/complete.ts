@@ -22,6 +22,7 @@ import type { Attempts } from './attempts.ts';
 import type { Buckets } from './buckets.ts';
 import { judgeWrite } from './conditions.ts';
 import type { Draft } from './draft.ts';
+import { eventScope } from './event-scope.ts';
 import { completedKey, isUploadId, objectKey, uploadKey } from './keyspace.ts';
 import { checkKey, conflictOf, turnOf } from './objects.ts';
 import { insertPartList, type NumberedPart } from './part-lists.ts';
@@ -240,17 +241,22 @@ export function completeStep(
   if (refused !== undefined) return refused;
   const { parts, size, etag, checksum } = judged;
   const list = draft.ids.random(16).toString('hex');
-  const record = addVersion(draft, scope, key, {
-    size,
-    etag,
-    owner: upload.owner,
-    data: { kind: 'parts', list, size, count: parts.length },
-    ...(checksum === undefined ? {} : { checksum }),
-    system: upload.system,
-    user: upload.user,
-    ...extrasOf(upload),
-    ...(upload.tags === undefined ? {} : { tags: upload.tags }),
-  });
+  const record = addVersion(
+    draft,
+    scope,
+    { key, creation: 'complete' },
+    {
+      size,
+      etag,
+      owner: upload.owner,
+      data: { kind: 'parts', list, size, count: parts.length },
+      ...(checksum === undefined ? {} : { checksum }),
+      system: upload.system,
+      user: upload.user,
+      ...extrasOf(upload),
+      ...(upload.tags === undefined ? {} : { tags: upload.tags }),
+    },
+  );
   if (record === undefined) return PENDING;
   insertPartList(draft, list, parts);
   const { version, modifiedMs } = record;
@@ -287,6 +293,8 @@ interface CompleteSettings {
   turns: Turns;
   attempts: Attempts;
   lane: number;
+  /** Events of one bucket that wait at the most. */
+  eventsMax: number;
   /** A short wait before another try. */
   pause: () => Promise<void>;
 }
@@ -303,7 +311,11 @@ export function createComplete(settings: CompleteSettings): Pick<Meta, 'complete
     return buckets.run(
       command,
       (id) => [uploadKey(id, key, uploadId), completedKey(uploadId), objectKey(id, key)],
-      (draft, { id, versioning }) => step(draft, { bucketId: id, lane, versioning }),
+      (draft, row) => {
+        const { id: bucketId, versioning } = row;
+        const events = eventScope(row, command.origin, settings.eventsMax);
+        return step(draft, { bucketId, lane, versioning, events });
+      },
       { onConflict: conflictOf(condition) },
     );
   }

@@ -12,12 +12,14 @@
 import { Failure } from '../../base/failure.ts';
 import type { BlobId } from '../../base/ids.ts';
 import { type KeyValueStore, KV_LIMITS, readCounter } from '../engine/kv.ts';
-import type { Answer } from '../protocol.ts';
+import { type Answer, EVENT_QUEUES } from '../protocol.ts';
 import { isUsed } from './complete.ts';
-import type { Draft } from './draft.ts';
+import { type Draft, rawCodec } from './draft.ts';
 import {
   type Bounds,
   completedKey,
+  eventBookBounds,
+  eventBounds,
   garbageIdOf,
   garbageKeyOf,
   isTimedGarbage,
@@ -167,6 +169,15 @@ function expandBucketStep(
   return leaveQueue(draft, lane, entry.id) ? DONE : PENDING;
 }
 
+function dropRowsStep(draft: Draft, keys: readonly Buffer[]): Answer<null> {
+  for (const key of keys) {
+    const row = draft.row(key, rawCodec);
+    if (row === undefined) return PENDING;
+    if (row.value !== null) draft.remove(row);
+  }
+  return { ok: true, value: null };
+}
+
 /** Forgets the answer of a completed upload. */
 function expandCompletedStep(
   draft: Draft,
@@ -227,6 +238,22 @@ export function createGarbage({ store, runner, lane }: GarbageSettings): Garbage
     return keys;
   }
 
+  /** Removes rows of a deleted bucket's outbox, counters last; true when none is left. */
+  async function dropEvents(bucketId: number): Promise<boolean> {
+    const bounds = [
+      ...EVENT_QUEUES.map((queue) => eventBounds(queue, bucketId)),
+      eventBookBounds(bucketId),
+    ];
+    for (const { start, end } of bounds) {
+      const rows = await store.range({ start, end, limit: STEP_ROWS });
+      if (rows.length === 0) continue;
+      const keys = rows.map((row) => row.key);
+      await must(keys, (draft) => dropRowsStep(draft, keys));
+      return false;
+    }
+    return true;
+  }
+
   return {
     async next(limit, after) {
       const wanted = Math.max(1, Math.min(limit, KV_LIMITS.rangeRows));
@@ -255,6 +282,8 @@ export function createGarbage({ store, runner, lane }: GarbageSettings): Garbage
             expandUploadStep(draft, lane, entry, keys, last),
           );
         case 'bucket':
+          // What its outbox still holds has nobody any more who could want it.
+          if (!(await dropEvents(entry.bucketId))) return false;
           return overRows(uploadBounds(entry.bucketId, ''), (draft, keys, last) =>
             expandBucketStep(draft, lane, entry, keys, last),
           );

@@ -16,11 +16,15 @@
  *   q r blob(16) node                    repair queue
  *   q n queue lane(u16)                  length of a queue (counter)
  *   U bucket(u32) lane(u16) b|o          bytes and objects of a bucket (counters)
+ *   e n|r bucket(u32) id(16)             event that waits for delivery: notification, replication
+ *   E bucket(u32) n|r c|d lane(u16)      events that wait, and those that were dropped (counters)
+ *   E bucket(u32) n|r l 00 00            who delivers the events of the bucket, and until when
  *
  * Rows of the cluster (`L`, `N`, `P`, `F`) are in `../cluster/rows.ts`.
  */
 import type { BlobId } from '../../base/ids.ts';
 import { Failure } from '../../base/failure.ts';
+import type { EventQueue } from '../protocol.ts';
 
 const BUCKET = 0x42;
 const OBJECT = 0x6f;
@@ -33,6 +37,8 @@ const BLOB = 0x62;
 const PART_LIST = 0x6d;
 const QUEUE = 0x71;
 const USAGE = 0x55;
+const EVENT = 0x65;
+const EVENT_BOOK = 0x45;
 
 /** An upload id is 48 bits of creation time and 128 random bits: 44 hex digits. */
 const UPLOAD_ID_BYTES = 22;
@@ -480,6 +486,88 @@ export const usageBoundsAll = (): Bounds => within(Buffer.from([USAGE]));
 export function usageBounds(bucket: number): Bounds {
   const out = Buffer.allocUnsafe(5);
   out[0] = USAGE;
+  out.writeUInt32BE(bucket, 1);
+  return within(out);
+}
+
+/* ------------------------------------------------------------------ events */
+
+const EVENT_QUEUE_BYTES: Readonly<Record<EventQueue, number>> = {
+  notification: 0x6e,
+  replication: 0x72,
+};
+const EVENT_BOOK_KINDS = { waiting: 0x63, dropped: 0x64, lease: 0x6c } as const;
+export type EventBook = keyof typeof EVENT_BOOK_KINDS;
+
+const EVENT_ID_PATTERN = /^[0-9a-f]{32}$/;
+
+/** Throws Failure `invalid` for what is no event id. */
+export function eventKey(queue: EventQueue, bucket: number, id: string): Buffer {
+  if (!EVENT_ID_PATTERN.test(id)) throw new Failure('invalid', 'not an event');
+  const out = Buffer.allocUnsafe(22);
+  eventPrefix(queue, bucket).copy(out);
+  out.write(id, 6, 16, 'hex');
+  return out;
+}
+
+function eventPrefix(queue: EventQueue, bucket: number): Buffer {
+  const out = Buffer.from([EVENT, EVENT_QUEUE_BYTES[queue], 0, 0, 0, 0]);
+  out.writeUInt32BE(bucket, 2);
+  return out;
+}
+
+export function eventIdOf(row: Buffer): string {
+  return row.toString('hex', 6);
+}
+
+export function bucketOfEvent(row: Buffer): number {
+  return row.readUInt32BE(2);
+}
+
+/** The events of one bucket, from after the event `after`. */
+export function eventBounds(queue: EventQueue, bucket: number, after?: string): Bounds {
+  const all = within(eventPrefix(queue, bucket));
+  return after === undefined
+    ? all
+    : { start: justAfter(eventKey(queue, bucket, after)), end: all.end };
+}
+
+/** All events of a queue of buckets with a number above `after`. */
+export function eventsAfterBucket(queue: EventQueue, after: number): Bounds {
+  const { end } = within(Buffer.from([EVENT, EVENT_QUEUE_BYTES[queue]]));
+  return { start: eventPrefix(queue, after + 1), end };
+}
+
+/** A counter of events, or the row of who delivers them (lane 0). */
+export function eventBookKey(
+  bucket: number,
+  queue: EventQueue,
+  kind: EventBook,
+  lane: number,
+): Buffer {
+  const out = Buffer.allocUnsafe(9);
+  out[0] = EVENT_BOOK;
+  out.writeUInt32BE(bucket, 1);
+  out[5] = EVENT_QUEUE_BYTES[queue];
+  out[6] = EVENT_BOOK_KINDS[kind];
+  out.writeUInt16BE(lane, 7);
+  return out;
+}
+
+export function eventBookOf(row: Buffer): { bucket: number; queue: EventQueue; kind: EventBook } {
+  const kinds = Object.keys(EVENT_BOOK_KINDS) as EventBook[];
+  return {
+    bucket: row.readUInt32BE(1),
+    queue: row[5] === EVENT_QUEUE_BYTES.replication ? 'replication' : 'notification',
+    kind: kinds.find((name) => EVENT_BOOK_KINDS[name] === row[6]) ?? 'lease',
+  };
+}
+
+/** Of one bucket, or of all. */
+export function eventBookBounds(bucket?: number): Bounds {
+  if (bucket === undefined) return within(Buffer.from([EVENT_BOOK]));
+  const out = Buffer.allocUnsafe(5);
+  out[0] = EVENT_BOOK;
   out.writeUInt32BE(bucket, 1);
   return within(out);
 }

@@ -9,6 +9,7 @@ import {
   DELETE_KEYS_MAX,
   type Deleted,
   type DeleteObjectCommand,
+  type ExpectsBucket,
   KEY_BYTES_MAX,
   type Meta,
   NULL_VERSION,
@@ -22,6 +23,8 @@ import {
 import { type BucketName, type Buckets } from './buckets.ts';
 import { judgeDelete, judgeWrite } from './conditions.ts';
 import { type Draft, rawCodec } from './draft.ts';
+import { eventScope } from './event-scope.ts';
+import { emitEvent, planUpdate } from './events.ts';
 import { blobKey, bucketKey, isVersion, objectKey, versionKey } from './keyspace.ts';
 import { readFirstPage } from './part-lists.ts';
 import {
@@ -44,7 +47,6 @@ import {
   namedPlace,
   objectOf,
   placeOf,
-  removeHead,
   removeVersion,
   shownVersion,
 } from './versions.ts';
@@ -60,7 +62,13 @@ const READS_MAX = 16;
 
 type ObjectMethods = Pick<
   Meta,
-  'putObject' | 'getObject' | 'copyObject' | 'deleteObject' | 'deleteObjects' | 'setObjectTags'
+  | 'putObject'
+  | 'getObject'
+  | 'copyObject'
+  | 'deleteObject'
+  | 'deleteObjects'
+  | 'setObjectTags'
+  | 'setReplication'
 >;
 
 /** Throws Failure `invalid` for what can be no key: callers have validated it. */
@@ -108,7 +116,7 @@ export function putObjectStep(
   if (refused !== undefined) return refused;
   if (data.kind === 'blob' && !addFreshBlob(draft, data)) return PENDING;
   if (!queueMissing(draft, scope, command.missing)) return PENDING;
-  const record = addVersion(draft, scope, command.key, command.object);
+  const record = addVersion(draft, scope, { key: command.key, creation: 'put' }, command.object);
   return record === undefined ? PENDING : { ok: true, value: written(scope, record) };
 }
 
@@ -142,17 +150,22 @@ export function copyObjectStep(
   // First the new reference, then the old one goes: onto itself the count stays as it was.
   if (!acquire(draft, data)) return PENDING;
   const { acl, lock, replication, encryption = source.encryption } = command.extras ?? {};
-  const record = addVersion(draft, scope, command.key, {
-    ...extrasOf({ acl, lock, replication, encryption }),
-    size,
-    etag,
-    owner: command.owner,
-    data,
-    checksum,
-    system: metadata.system,
-    user: metadata.user,
-    tags,
-  });
+  const record = addVersion(
+    draft,
+    scope,
+    { key: command.key, creation: 'copy' },
+    {
+      ...extrasOf({ acl, lock, replication, encryption }),
+      size,
+      etag,
+      owner: command.owner,
+      data,
+      checksum,
+      system: metadata.system,
+      user: metadata.user,
+      tags,
+    },
+  );
   if (record === undefined) return PENDING;
   return { ok: true, value: { ...written(scope, record), checksum } };
 }
@@ -173,9 +186,15 @@ export function deleteObjectStep(
   const existed = found !== null;
   if (scope.versioning === undefined) {
     if (row.value === null) return { ok: true, value: { existed } };
-    return removeHead(draft, scope, key, row) ? { ok: true, value: { existed } } : PENDING;
+    const place = { head: row, row };
+    return removeVersion(draft, scope, key, place) ? { ok: true, value: { existed } } : PENDING;
   }
-  const marker = addVersion(draft, scope, key, { ...DELETE_MARKER, owner: scope.owner ?? '' });
+  const marker = addVersion(
+    draft,
+    scope,
+    { key, creation: 'marker' },
+    { ...DELETE_MARKER, owner: scope.owner ?? '' },
+  );
   if (marker === undefined) return PENDING;
   return { ok: true, value: { existed, versionId: shownVersion(scope, marker), marker: true } };
 }
@@ -220,8 +239,35 @@ function setTagsStep(
   const { value } = place;
   if (value === null) return notThere(versionId);
   if (value.marker === true) return markerAnswer(scope, value, versionId !== undefined);
-  draft.put(place.row, { ...value, tags: tags.length === 0 ? undefined : tags });
-  return { ok: true, value: { versionId: shownVersion(scope, value) } };
+  const replication = planUpdate(draft, scope, value);
+  if (replication === undefined) return PENDING;
+  const record = { ...value, tags: tags.length === 0 ? undefined : tags };
+  if (replication.status !== value.replication) record.replication = replication.status;
+  draft.put(place.row, record);
+  const type = tags.length === 0 ? 'ObjectTagging:Delete' : 'ObjectTagging:Put';
+  const shown = shownVersion(scope, value);
+  if (!emitEvent(draft, scope, { type, key, record, versionId: shown })) return PENDING;
+  return { ok: true, value: { versionId: shown } };
+}
+
+/** Says how the replication of exactly this version stands. */
+function setReplicationStep(
+  draft: Draft,
+  scope: Scope,
+  { key, version, status }: Parameters<Meta['setReplication']>[0],
+): Answer<{ changed: boolean }> {
+  if (!isVersion(version)) return { ok: true, value: { changed: false } };
+  const place = placeOf(draft, scope, key, () => version);
+  if (place === undefined) return PENDING;
+  const { value } = place.row;
+  const same = value === null || value.version !== version || value.replication === status;
+  if (same || value.replication === 'REPLICA') return { ok: true, value: { changed: false } };
+  const record = { ...value, replication: status };
+  draft.put(place.row, record);
+  const type = 'Replication:OperationFailedReplication';
+  const versionId = shownVersion(scope, value);
+  const told = status !== 'FAILED' || emitEvent(draft, scope, { type, key, record, versionId });
+  return told ? { ok: true, value: { changed: true } } : PENDING;
 }
 
 function notThere(versionId: string | undefined): Answer<never> {
@@ -235,6 +281,8 @@ interface ObjectsSettings {
   buckets: Buckets;
   turns: Turns;
   lane: number;
+  /** Events of one bucket that wait at the most. */
+  eventsMax: number;
 }
 
 /** The name of a key's turn. */
@@ -250,9 +298,12 @@ export function conflictOf(condition: WriteCondition | undefined): Answer<never>
   };
 }
 
-export function createObjects({ store, buckets, turns, lane }: ObjectsSettings): ObjectMethods {
-  const scopeOf = ({ id, versioning, owner }: BucketRow): Scope => {
-    return { bucketId: id, lane, versioning, owner };
+export function createObjects(settings: ObjectsSettings): ObjectMethods {
+  const { store, buckets, turns, lane, eventsMax } = settings;
+  const scopeOf = (row: BucketRow, { origin }: ExpectsBucket): Scope => {
+    const { id: bucketId, versioning, owner } = row;
+    const events = eventScope(row, origin, eventsMax);
+    return { bucketId, lane, versioning, owner, events };
   };
 
   function deleteObject(command: DeleteObjectCommand): Promise<Answer<Deleted>> {
@@ -262,7 +313,7 @@ export function createObjects({ store, buckets, turns, lane }: ObjectsSettings):
       buckets.run(
         command,
         (bucketId) => keysOfVersion(bucketId, command),
-        (draft, row) => deleteObjectStep(draft, scopeOf(row), command),
+        (draft, row) => deleteObjectStep(draft, scopeOf(row, command), command),
         { onConflict: conflictOf(condition) },
       ),
     );
@@ -278,7 +329,8 @@ export function createObjects({ store, buckets, turns, lane }: ObjectsSettings):
       (bucketId) => keys.flatMap((command) => keysOfVersion(bucketId, command)),
       (draft, row) => {
         if (keys.length > batchOf(row)) return { ok: false, refusal: 'OperationAborted' };
-        const value = keys.map((command) => deleteObjectStep(draft, scopeOf(row), command));
+        const scope = scopeOf(row, bucket);
+        const value = keys.map((command) => deleteObjectStep(draft, scope, command));
         return { ok: true, value };
       },
       { attemptsMax: DELETE_BATCH_ATTEMPTS },
@@ -288,7 +340,7 @@ export function createObjects({ store, buckets, turns, lane }: ObjectsSettings):
   return {
     deleteObject,
 
-    async deleteObjects({ bucket, expect, keys }) {
+    async deleteObjects({ bucket, expect, origin, keys }) {
       if (keys.length > DELETE_KEYS_MAX) {
         throw new Failure('invalid', `DeleteObjects takes at most ${DELETE_KEYS_MAX} keys`);
       }
@@ -299,7 +351,7 @@ export function createObjects({ store, buckets, turns, lane }: ObjectsSettings):
       const answers: Answer<Deleted>[] = [];
       for (let from = 0; from < keys.length; from += size) {
         const batch = keys.slice(from, from + size);
-        const answer = await deleteBatch({ bucket, expect }, batch);
+        const answer = await deleteBatch({ bucket, expect, origin }, batch);
         if (answer.ok) {
           answers.push(...answer.value);
         } else if (answer.refusal !== 'OperationAborted') {
@@ -307,7 +359,7 @@ export function createObjects({ store, buckets, turns, lane }: ObjectsSettings):
         } else {
           // Somebody keeps writing one of them: that must not hold up the others.
           for (const command of batch)
-            answers.push(await deleteObject({ bucket, expect, ...command }));
+            answers.push(await deleteObject({ bucket, expect, origin, ...command }));
         }
       }
       return { ok: true, value: answers };
@@ -326,7 +378,7 @@ export function createObjects({ store, buckets, turns, lane }: ObjectsSettings):
             if (data.kind === 'blob') keys.push(blobKey(data.blob));
             return keys;
           },
-          (draft, row) => putObjectStep(draft, scopeOf(row), command),
+          (draft, row) => putObjectStep(draft, scopeOf(row, command), command),
           { onConflict: conflictOf(condition) },
         ),
       );
@@ -345,7 +397,7 @@ export function createObjects({ store, buckets, turns, lane }: ObjectsSettings):
             if (hint !== undefined) keys.push(objectKey(hint, source.key));
             return keys;
           },
-          (draft, row) => copyObjectStep(draft, scopeOf(row), command),
+          (draft, row) => copyObjectStep(draft, scopeOf(row, command), command),
           { onConflict: conflictOf(condition) },
         ),
       );
@@ -377,7 +429,19 @@ export function createObjects({ store, buckets, turns, lane }: ObjectsSettings):
         buckets.run(
           command,
           (bucketId) => keysOfVersion(bucketId, command),
-          (draft, row) => setTagsStep(draft, scopeOf(row), command),
+          (draft, row) => setTagsStep(draft, scopeOf(row, command), command),
+        ),
+      );
+    },
+
+    async setReplication(command) {
+      const { bucket, key, version } = command;
+      checkKey(key);
+      return turns.take([turnOf(bucket, key)], () =>
+        buckets.run(
+          command,
+          (bucketId) => keysOfVersion(bucketId, { key, versionId: version }),
+          (draft, row) => setReplicationStep(draft, scopeOf(row, command), command),
         ),
       );
     },

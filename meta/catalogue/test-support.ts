@@ -306,9 +306,27 @@ export async function checkInvariants(store: KeyValueStore): Promise<void> {
   await checkPartLists(store, listRefs, blobRefs, garbage);
   await checkBlobs(store, blobRefs, garbage);
   await checkCounters(store, usage, (await rowsOf(store, 'qg')).length);
+  await checkEvents(store);
   const answers = (await rowsOf(store, 'c')).map((row) => row.key.toString('hex', 1));
   const kept = garbage.flatMap((entry) => (entry.kind === 'completed' ? [entry.uploadId] : []));
   assert.deepEqual(answers, kept.sort(), 'every kept answer is forgotten some day');
+}
+
+/** Every event is counted, in the lane that it came by. */
+async function checkEvents(store: KeyValueStore): Promise<void> {
+  const counted = new Map<string, number>();
+  const placeOfRow = (bucket: number, queue: string) => `${bucket}/${queue}`;
+  for (const row of await rowsOf(store, 'e')) {
+    tally(counted, placeOfRow(row.key.readUInt32BE(2), row.key.toString('latin1', 1, 2)));
+  }
+  const waiting = new Map<string, number>();
+  for (const row of await rowsOf(store, 'E')) {
+    if (row.key[6] !== 0x63) continue;
+    const place = placeOfRow(row.key.readUInt32BE(1), row.key.toString('latin1', 5, 6));
+    waiting.set(place, (waiting.get(place) ?? 0) + Number(row.value.readBigInt64BE(0)));
+  }
+  for (const [place, count] of waiting) if (count === 0) waiting.delete(place);
+  assert.deepEqual([...waiting].sort(byName), [...counted].sort(byName), 'every event is counted');
 }
 
 /** Every version is in one chain from its key's current one, newest first. */

@@ -5,6 +5,7 @@
 import { type KeyValueStore, KV_LIMITS } from '../engine/kv.ts';
 import type { BucketUsage, Versioning } from '../protocol.ts';
 import type { Draft } from './draft.ts';
+import type { EventScope } from './event-scope.ts';
 import { usageBounds, usageBoundsAll, usageKey, usageKindOf } from './keyspace.ts';
 
 /** What steps need to know besides their rows. */
@@ -16,6 +17,8 @@ export interface Scope {
   versioning?: Versioning | undefined;
   /** Of the bucket, and of the delete markers in it. */
   owner?: string | undefined;
+  /** Of its outbox; absent: nobody wants to know what happens in the bucket. */
+  events?: EventScope | undefined;
 }
 
 /** Counts objects and bytes that come and go with the draft's commit. */

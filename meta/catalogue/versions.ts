@@ -9,6 +9,7 @@
 import { assert } from '../../base/failure.ts';
 import { type Answer, NULL_VERSION, type ObjectRecord } from '../protocol.ts';
 import type { Draft, Row } from './draft.ts';
+import { type Creation, creationType, emitEvent, planReplication } from './events.ts';
 import { nextVersion } from './ids.ts';
 import { isVersion, objectKey, versionKey } from './keyspace.ts';
 import { objectCodec, type VersionRow } from './records.ts';
@@ -102,22 +103,25 @@ export function markerAnswer(
 /**
  * Makes `next` the current version of the key, with the counters and the fate of what was there: in
  * a bucket with versioning the old one stays, below the new one; otherwise the new one replaces the
- * version that goes by `null`, wherever that is. The references of the new data are the caller's.
+ * version that goes by `null`, wherever that is. Makes the event. The references of the new data are
+ * the caller's.
  */
 export function addVersion(
   draft: Draft,
   scope: Scope,
-  key: string,
+  { key, creation }: { key: string; creation: Creation },
   next: NewVersion,
 ): VersionRow | undefined {
   const row = draft.row(objectKey(scope.bucketId, key), objectCodec);
-  if (row === undefined) return undefined;
+  const replication = planReplication(draft, scope, key, next);
+  if (row === undefined || replication === undefined) return undefined;
   const named = scope.versioning === 'Enabled';
   const old = row.value;
   // LastModified never goes back under one key, whatever the clock does.
   const modifiedMs = Math.max(draft.nowMs, old?.modifiedMs ?? 0);
   const version = nextVersion(old?.version, modifiedMs, draft.ids.random(8));
   const record: VersionRow = { ...next, version, modifiedMs };
+  if (replication.status !== record.replication) record.replication = replication.status;
   if (old === null) {
     if (named) record.named = true;
     countUsage(draft, scope, 1, next.size);
@@ -138,7 +142,9 @@ export function addVersion(
     countUsage(draft, scope, 1, next.size);
   }
   draft.put(row, record);
-  return record;
+  const type = creationType(creation, scope.events?.origin);
+  const versionId = shownVersion(scope, record);
+  return emitEvent(draft, scope, { type, key, record, versionId }) ? record : undefined;
 }
 
 /** Puts the current version below `record`. Its row cannot be there: it was the current one. */
@@ -210,12 +216,7 @@ function takeOut(
 /**
  * Removes the current version for good; the next older one takes its place. False: rows are missing.
  */
-export function removeHead(
-  draft: Draft,
-  scope: Scope,
-  key: string,
-  head: Row<VersionRow>,
-): boolean {
+function removeHead(draft: Draft, scope: Scope, key: string, head: Row<VersionRow>): boolean {
   assert(head.value !== null, 'there is a current version');
   const { older, olderNull, data, size } = head.value;
   const next =
@@ -233,14 +234,20 @@ export function removeHead(
   return true;
 }
 
-/** Removes a version for good. False: rows are missing. */
+/** Removes a version for good, and makes the event. False: rows are missing. */
 export function removeVersion(
   draft: Draft,
   scope: Scope,
   key: string,
   { head, row }: Place,
 ): boolean {
-  return row === head
-    ? removeHead(draft, scope, key, head)
-    : takeOut(draft, scope, { key, head, row });
+  const record = row.value;
+  assert(record !== null, 'the version stands');
+  const removed =
+    row === head ? removeHead(draft, scope, key, head) : takeOut(draft, scope, { key, head, row });
+  if (!removed) return false;
+  const lifecycle = scope.events?.origin?.cause === 'lifecycle';
+  const type = lifecycle ? 'LifecycleExpiration:Delete' : 'ObjectRemoved:Delete';
+  const versionId = shownVersion(scope, record);
+  return emitEvent(draft, scope, { type, key, record, versionId });
 }

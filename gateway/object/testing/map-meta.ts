@@ -179,6 +179,11 @@ export function createMapMeta(view: ClusterView): MapMeta {
     setBucketConfig: refuse,
     getBucketConfig: refuse,
     getBucketSettings: refuse,
+    leaseEvents: refuse,
+    readEvents: refuse,
+    settleEvents: refuse,
+    eventStatus: refuse,
+    setReplication: refuse,
   };
   return meta;
 }
