@@ -2,6 +2,7 @@
  * Where an object's bytes lie: every block, and on each of its nodes the replica as that node answers
  * for it now. For operators: it asks three nodes per block.
  */
+import { contentPerBlock } from '../base/sealed-size.ts';
 import type { StorageNode } from '../storage-node/protocol.ts';
 import type { LocatedBlock, LocatedObject, LocatedReplica, MetaAdmin } from './admin-protocol.ts';
 import { askReplica } from './jobs/copy-block.ts';
@@ -14,7 +15,7 @@ import {
   placementOf,
 } from './jobs/placed.ts';
 import { inParallel } from './jobs/rate.ts';
-import type { BlobRef, ClusterView, DataRef, Meta, PartRef } from './protocol.ts';
+import type { BlobRef, ClusterView, DataRef, Meta, ObjectRecord, PartRef } from './protocol.ts';
 
 export interface InspectParts {
   catalogue: Pick<Meta, 'getObject' | 'readParts'>;
@@ -48,7 +49,7 @@ export function createInspect(parts: InspectParts): Pick<MetaAdmin, 'locateObjec
       const found =
         placement === undefined
           ? { blocks: [], next: undefined }
-          : await blocksFrom(parts, object.data, placement, Math.max(0, from), most);
+          : await blocksFrom(parts, object, placement, Math.max(0, from), most);
       await inParallel(found.blocks, BLOCKS_AT_ONCE, async (block) => {
         const ids = idsOfGroup(placement?.layout ?? NO_LAYOUT, block.group);
         block.replicas = await Promise.all(ids.map((id) => replicaOn(parts, id, block, verify)));
@@ -95,7 +96,7 @@ async function isThere(
 /** Blocks number `from` and on, in object order, without their replicas. */
 async function blocksFrom(
   parts: InspectParts,
-  data: DataRef,
+  { data, encryption }: ObjectRecord,
   { layout }: Placement,
   from: number,
   limit: number,
@@ -105,12 +106,13 @@ async function blocksFrom(
   let first = 0;
   for await (const { ref, offset } of extentsOf(parts, data)) {
     const count = blockCount(ref);
+    const step = encryption === undefined ? ref.blockSize : contentPerBlock(ref.blockSize);
     const start = Math.max(0, from - first);
     for (const key of blockKeys(ref.blob, layout.groups, start, count)) {
       if (blocks.length === limit) return { blocks, next: first + key.index };
       blocks.push({
         ...key,
-        offset: offset + key.index * ref.blockSize,
+        offset: offset + key.index * step,
         size: blockLength(ref, key.index),
         replicas: [],
       });

@@ -174,7 +174,10 @@ export interface SystemMetadata {
 /** Names without `x-amz-meta-`, lower case. */
 export type UserMetadata = Record<string, string>;
 
-/** An immutable byte string, cut into blocks of `blockSize` (the last may be shorter). */
+/**
+ * An immutable byte string, cut into blocks of `blockSize` (the last may be shorter). `size` is as it
+ * is stored: where there is encryption, `sealedSize` of what it is the content of.
+ */
 export interface BlobRef {
   blob: BlobId;
   size: number;
@@ -219,7 +222,10 @@ export interface ObjectLock {
   legalHold?: true | undefined;
 }
 
-/** How the blocks of a version are encrypted. Nothing in here is secret by itself. */
+/**
+ * How the blocks of a version are encrypted: all of them, under keys made from one data key
+ * (`gateway/object/seal.ts`). Nothing in here is secret by itself.
+ */
 export interface ObjectEncryption {
   /** `customer`: by a key that only the client has (SSE-C). */
   algorithm: 'AES256' | 'aws:kms' | 'aws:kms:dsse' | 'customer';

@@ -10,6 +10,7 @@ import { type BlockKey, checksumOf, type ReadBlock } from '../../storage-node/pr
 import type { PooledNode } from './node-pool.ts';
 import { type PlacementMap, readOrder } from './placement.ts';
 import { ReadPlan, type ReadProblem } from './read-plan.ts';
+import type { BlobSeal } from './seal.ts';
 import type { Ticker, Ticking } from './ticker.ts';
 
 /** Pause before replicas that could not be reached are tried again; doubles. */
@@ -23,6 +24,8 @@ export interface Piece {
   /** Half-open range inside the block. */
   from: number;
   to: number;
+  /** Of a sealed block, which is read whole: what opens it, and the wanted range of its content. */
+  sealed?: { seal: BlobSeal; from: number; to: number } | undefined;
 }
 
 export interface BlockReadEnvironment {
@@ -164,8 +167,9 @@ export class BlockRead implements Ticking {
         node.sampled(clock.monotonic() - asked);
         if (this.#ended) return;
         const right = whole ? isWhole(block, key, length) : isRange(block, length, to - from);
-        if (right) this.#serve(replica, block, whole);
-        else this.#failed(replica, node, new Failure('corrupt', 'a block failed its check'));
+        if (!right) this.#failed(replica, node, new Failure('corrupt', 'a block failed its check'));
+        else if (this.piece.sealed === undefined) this.#serve(replica, block, whole);
+        else this.#open(replica, node, block);
       },
       (error: unknown) => {
         node.inFlight--;
@@ -191,12 +195,25 @@ export class BlockRead implements Ticking {
     this.#conclude();
   }
 
-  #serve(replica: number, block: ReadBlock, whole: boolean): void {
-    const { from, to } = this.piece;
+  /** A sealed block that does not open is as bad as one with a wrong checksum. */
+  #open(replica: number, node: PooledNode, block: ReadBlock): void {
+    const { sealed, key } = this.piece;
+    const content = sealed?.seal.open(key.index, block.bytes);
+    if (content === undefined) {
+      this.#failed(replica, node, new Failure('corrupt', 'a sealed block does not open'));
+      return;
+    }
+    this.#serve(replica, block, true, content);
+    // Unless a repair keeps it: it has been used up.
+    payloadBuffers.recycle(block.bytes);
+  }
+
+  #serve(replica: number, block: ReadBlock, whole: boolean, opened?: Buffer): void {
+    const { from, to } = opened === undefined ? this.piece : (this.piece.sealed ?? this.piece);
+    const bytes = opened ?? block.bytes;
     this.#plan.served(replica);
     if (this.#hedgedAt > 0) this.#blameSlow();
-    this.bytes =
-      whole && to - from < block.bytes.length ? block.bytes.subarray(from, to) : block.bytes;
+    this.bytes = whole && to - from < bytes.length ? bytes.subarray(from, to) : bytes;
     this.#report(whole ? { bytes: block.bytes, hash: block.hash } : undefined);
     this.#end();
     this.#reader.blockRead(this);

@@ -2,6 +2,7 @@
  * The object engine: turns byte streams into replicated blocks and back. It knows nothing of HTTP
  * or XML; the S3 operations call it and the metadata service's interface, and nothing else.
  */
+import type { KeyObject } from 'node:crypto';
 import type {
   Answer,
   BlobRef,
@@ -23,6 +24,7 @@ export interface ByteRange {
 export interface StoredBody {
   /** The writer lease that the commit must name. */
   writer: number;
+  /** Of the content; where it is encrypted, the blob is longer. */
   size: number;
   /** `none` for an empty body. */
   data: { kind: 'none' } | ({ kind: 'blob' } & BlobRef);
@@ -35,6 +37,11 @@ export interface OpenedObject {
   object: ObjectRecord;
   /** First page of the part list of a multipart object. */
   parts: PartRef[] | undefined;
+  /**
+   * Gives the data key of an encrypted object, without which it is not read. With a wrong one no
+   * block opens.
+   */
+  unlock(dataKey: KeyObject): void;
   /**
    * The bytes of `range` (the whole object by default), verified block by block. Throws before the
    * first chunk when no replica can serve it, and at any later point when all replicas of a block
@@ -55,6 +62,8 @@ export interface StoreOptions {
   signal?: AbortSignal | undefined;
   /** Size in bytes, when known: sizes the first buffers. */
   sizeHint?: number | undefined;
+  /** Encrypts the blocks; the commit must say how this key is kept (`ObjectExtras.encryption`). */
+  dataKey?: KeyObject | undefined;
 }
 
 export interface ObjectEngine {

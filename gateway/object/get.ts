@@ -2,6 +2,7 @@
  * Reading an object back: its blocks fetched ahead within bounds, verified one by one, handed over in
  * order. A replica that fails in mid-stream is replaced without the consumer noticing.
  */
+import type { KeyObject } from 'node:crypto';
 import { Failure, toFailure } from '../../base/failure.ts';
 import type { Bucket, FoundObject, Meta, ObjectRecord, PartRef } from '../../meta/protocol.ts';
 import {
@@ -42,6 +43,7 @@ export class ReadableObject implements OpenedObject {
   readonly #env: GetEnvironment;
   readonly #hold: ReadHold;
   readonly #signal: AbortSignal | undefined;
+  #dataKey: KeyObject | undefined;
   #closed = false;
 
   constructor(
@@ -58,8 +60,16 @@ export class ReadableObject implements OpenedObject {
     this.parts = found.parts;
   }
 
+  unlock(dataKey: KeyObject): void {
+    this.#dataKey = dataKey;
+  }
+
   read(range?: ByteRange): AsyncIterable<Buffer> {
     if (this.#closed) throw new Failure('internal', 'the object is closed');
+    const dataKey = this.#dataKey;
+    if ((this.object.encryption === undefined) !== (dataKey === undefined)) {
+      throw new Failure('internal', 'an object is read with its data key, if it is encrypted');
+    }
     const { size, data } = this.object;
     const start = range?.start ?? 0;
     const end = Math.min(range?.end ?? size, size);
@@ -68,7 +78,7 @@ export class ReadableObject implements OpenedObject {
     }
     const { meta, metaTimeoutMs: timeoutMs } = this.#env;
     const known = this.parts ?? [];
-    const source = piecesOf(data, { start, end }, { meta, known, timeoutMs });
+    const source = piecesOf(data, { start, end }, { meta, known, timeoutMs, dataKey });
     const signal = end - start > CANCEL_BYTES_MIN ? this.#signal : undefined;
     const cancellable = end - start > CANCEL_BYTES_MIN;
     return new RangeReader(this.#env, { source, hold: this.#hold, signal, cancellable });

@@ -1,19 +1,27 @@
 /** From a range of an object to the pieces of blocks that make it up, in order; part lists are paged. */
+import type { KeyObject } from 'node:crypto';
 import { assert, Failure } from '../../base/failure.ts';
+import { contentPerBlock, SEAL_BYTES } from '../../base/sealed-size.ts';
 import type { BlobRef, DataRef, Meta, PartRef } from '../../meta/protocol.ts';
 import type { Piece } from './block-read.ts';
 import type { ByteRange } from './engine.ts';
 import type { PlacementMap } from './placement.ts';
+import { BlobSeal } from './seal.ts';
 
-/** Pieces of `[from, to)` of one blob. Pure. */
+/** Pieces of `[from, to)` of the content of one blob, which is sealed if there is a data key. Pure. */
 class BlobPieces {
   readonly #ref: BlobRef;
+  readonly #seal: BlobSeal | undefined;
+  /** Bytes of content in a full block. */
+  readonly #perBlock: number;
   #at: number;
   readonly #end: number;
   #start: { map: PlacementMap; group: number } | undefined;
 
-  constructor(ref: BlobRef, range: ByteRange) {
+  constructor(ref: BlobRef, range: ByteRange, dataKey: KeyObject | undefined) {
     this.#ref = ref;
+    this.#seal = dataKey && new BlobSeal(dataKey, ref.blob);
+    this.#perBlock = dataKey === undefined ? ref.blockSize : contentPerBlock(ref.blockSize);
     this.#at = range.start;
     this.#end = range.end;
   }
@@ -22,14 +30,17 @@ class BlobPieces {
     if (this.#at >= this.#end) return undefined;
     const { blob, size, blockSize } = this.#ref;
     if (this.#start?.map !== map) this.#start = { map, group: map.start(blob) };
-    const index = Math.floor(this.#at / blockSize);
-    const first = index * blockSize;
-    const length = Math.min(blockSize, size - first);
+    const index = Math.floor(this.#at / this.#perBlock);
+    const first = index * this.#perBlock;
+    const length = Math.min(blockSize, size - index * blockSize);
     const from = this.#at - first;
-    const to = Math.min(length, this.#end - first);
+    const content = this.#seal === undefined ? length : length - SEAL_BYTES;
+    const to = Math.min(content, this.#end - first);
     this.#at = first + to;
     const group = (this.#start.group + index) % map.groups;
-    return { key: { group, blob, index }, length, from, to };
+    const key = { group, blob, index };
+    if (this.#seal === undefined) return { key, length, from, to };
+    return { key, length, from: 0, to: length, sealed: { seal: this.#seal, from, to } };
   }
 }
 
@@ -51,6 +62,7 @@ class PartPieces implements PieceSource {
   #at: number;
   #blob: BlobPieces | undefined;
   readonly #timeoutMs: number;
+  readonly #dataKey: KeyObject | undefined;
 
   /** `known`: pages of the list that are at hand already; may be empty. */
   constructor(options: {
@@ -59,12 +71,14 @@ class PartPieces implements PieceSource {
     range: ByteRange;
     known: readonly PartRef[];
     timeoutMs: number;
+    dataKey: KeyObject | undefined;
   }) {
     this.#meta = options.meta;
     this.#list = options.list;
     this.#range = options.range;
     this.#at = options.range.start;
     this.#timeoutMs = options.timeoutMs;
+    this.#dataKey = options.dataKey;
     const holdsStart = options.known.some(
       (part) => endOf(part) > this.#at && part.offset <= this.#at,
     );
@@ -101,7 +115,7 @@ class PartPieces implements PieceSource {
     assert(part.offset <= this.#at, 'a part list has no holes');
     assert(part.data !== undefined, 'a part with bytes has a blob');
     const range = { start: this.#at - part.offset, end: end - part.offset };
-    this.#blob = new BlobPieces(part.data, range);
+    this.#blob = new BlobPieces(part.data, range, this.#dataKey);
     this.#at = end;
   }
 }
@@ -110,7 +124,7 @@ function endOf(part: PartRef): number {
   return part.offset + part.size;
 }
 
-/** The pieces of `range` of an object's data. */
+/** The pieces of `range` of an object's data, which is encrypted if there is a data key. */
 export function piecesOf(
   data: DataRef,
   range: ByteRange,
@@ -118,10 +132,11 @@ export function piecesOf(
     meta: Pick<Meta, 'readParts'>;
     known: readonly PartRef[];
     timeoutMs: number;
+    dataKey: KeyObject | undefined;
   },
 ): PieceSource {
   if (data.kind === 'parts') return new PartPieces({ ...parts, list: data.list, range });
-  const pieces = data.kind === 'none' ? undefined : new BlobPieces(data, range);
+  const pieces = data.kind === 'none' ? undefined : new BlobPieces(data, range, parts.dataKey);
   return {
     next: (map) => pieces?.next(map),
     loadPage: () => Promise.resolve(),

@@ -2,11 +2,13 @@
  * Storing a body: cut into blocks, a bounded number of them on their way to the nodes at once, then
  * the commit. Order that never changes: blocks durable on a quorum, then the record, then success.
  */
+import { freeChunk, payloadBuffers } from '../../base/buffer-pool.ts';
 import { hashBytes } from '../../base/checksum.ts';
 import type { Clock } from '../../base/clock.ts';
 import { assert, Failure, isFailure, toFailure } from '../../base/failure.ts';
 import type { Log } from '../../base/log.ts';
 import { type Answer, OBJECT_BYTES_MAX } from '../../meta/protocol.ts';
+import { contentPerBlock, sealedSize } from '../../base/sealed-size.ts';
 import { type BlockKey, KEYS_PER_CALL_MAX } from '../../storage-node/protocol.ts';
 import { bounded } from './bounded.ts';
 import { type BlockOwner, BlockWrite, type BlockWriteSettings } from './block-write.ts';
@@ -15,6 +17,7 @@ import { Chunker } from './chunker.ts';
 import type { StoredBody, StoreOptions } from './engine.ts';
 import type { PooledNode } from './node-pool.ts';
 import type { PlacementMap } from './placement.ts';
+import { BlobSeal } from './seal.ts';
 import type { Ticker } from './ticker.ts';
 import type { BlobTicket, WriterLeases } from './writer-lease.ts';
 
@@ -87,6 +90,8 @@ class BlobWrite implements BlockOwner {
   readonly #ticket: BlobTicket;
   readonly #signal: AbortSignal | undefined;
   readonly #chunker: Chunker;
+  /** Undefined: the content is stored as it is. */
+  readonly #seal: BlobSeal | undefined;
   #size = 0;
   /** Blocks begun; the index of the next one. */
   #blocks = 0;
@@ -104,8 +109,11 @@ class BlobWrite implements BlockOwner {
   constructor(env: PutEnvironment, options: StoreOptions) {
     this.#env = env;
     this.#signal = options.signal;
-    this.#chunker = new Chunker(env.blockSize, options.sizeHint);
+    const { dataKey, sizeHint } = options;
+    const perBlock = dataKey === undefined ? env.blockSize : contentPerBlock(env.blockSize);
+    this.#chunker = new Chunker(perBlock, sizeHint);
     this.#ticket = env.leases.beginBlob();
+    this.#seal = dataKey && new BlobSeal(dataKey, this.#ticket.blob);
     env.counts.blobs++;
   }
 
@@ -133,8 +141,9 @@ class BlobWrite implements BlockOwner {
     const size = this.#size;
     const missing = [...this.#missing].map((node) => ({ blob, node: node.id }));
     const blockSize = this.#env.blockSize;
+    const stored = this.#seal === undefined ? size : sealedSize(size, blockSize);
     const data: StoredBody['data'] =
-      size === 0 ? { kind: 'none' } : { kind: 'blob', blob, size, blockSize };
+      size === 0 ? { kind: 'none' } : { kind: 'blob', blob, size: stored, blockSize };
     return { writer, size, data, missing };
   }
 
@@ -222,8 +231,8 @@ class BlobWrite implements BlockOwner {
   }
 
   #beginBlock(): void {
-    const bytes = this.#chunker.take();
-    assert(bytes !== undefined, 'a block has bytes');
+    const content = this.#chunker.take();
+    assert(content !== undefined, 'a block has bytes');
     const { ticker, blocks: settings, leases } = this.#env;
     const map = leases.map();
     const index = this.#blocks++;
@@ -233,13 +242,14 @@ class BlobWrite implements BlockOwner {
       this.#placed.push(placed);
     }
     const key = { group: (placed.start + index) % map.groups, blob: this.#ticket.blob, index };
-    const content = { bytes, hash: hashBytes(bytes) };
+    const bytes = this.#seal === undefined ? content : sealBlock(this.#seal, index, content);
     const charge = this.#charge;
     this.#charge = 0;
     this.#undecided++;
     this.#unsettled++;
     this.#env.counts.blocks++;
-    new BlockWrite({ key, content, charge, map, owner: this, ticker, settings }).start();
+    const block = { bytes, hash: hashBytes(bytes) };
+    new BlockWrite({ key, content: block, charge, map, owner: this, ticker, settings }).start();
   }
 
   /** The next verdict. */
@@ -298,6 +308,13 @@ class BlobWrite implements BlockOwner {
       log.debug({ node: node.id, error: toFailure(error) }, 'removing unused blocks failed');
     }
   }
+}
+
+function sealBlock(seal: BlobSeal, index: number, content: Uint8Array): Buffer {
+  const sealed = seal.seal(index, content);
+  payloadBuffers.recycle(content);
+  freeChunk(content);
+  return sealed;
 }
 
 interface Placed {

@@ -1,10 +1,12 @@
 /** Objects: put, get, copy by reference, delete, tags. Each decided and made durable in one commit. */
 import { Failure } from '../../base/failure.ts';
-import { type BlobId, writerOf } from '../../base/ids.ts';
+import { writerOf } from '../../base/ids.ts';
+import { sealedSize } from '../../base/sealed-size.ts';
 import { leaseKey } from '../cluster/rows.ts';
 import type { KeyValueStore } from '../engine/kv.ts';
 import {
   type Answer,
+  type BlobRef,
   type CopyObjectCommand,
   DELETE_KEYS_MAX,
   type Deleted,
@@ -13,6 +15,7 @@ import {
   KEY_BYTES_MAX,
   type Meta,
   NULL_VERSION,
+  type ObjectEncryption,
   type ObjectRecord,
   type PutObjectCommand,
   type Tag,
@@ -150,6 +153,9 @@ export function copyObjectStep(
   // First the new reference, then the old one goes: onto itself the count stays as it was.
   if (!acquire(draft, data)) return PENDING;
   const { acl, lock, replication, encryption = source.encryption } = command.extras ?? {};
+  if ((encryption === undefined) !== (source.encryption === undefined)) {
+    throw new Failure('invalid', 'the copy shares its blocks, so it is encrypted like its source');
+  }
   const record = addVersion(
     draft,
     scope,
@@ -368,7 +374,7 @@ export function createObjects(settings: ObjectsSettings): ObjectMethods {
     async putObject(command) {
       const { bucket, key, writer, object, condition } = command;
       checkKey(key);
-      checkNewData(writer, object.size, object.data);
+      checkNewData(writer, object.size, object.data, object.encryption);
       const { data } = object;
       return turns.take([turnOf(bucket, key)], () =>
         buckets.run(
@@ -487,17 +493,27 @@ async function readVersion(
   }
 }
 
-type NewData =
-  | { kind: 'none' }
-  | { kind: 'blob' | 'fresh' | 'reference'; blob: BlobId; size: number };
+type NewData = { kind: 'none' } | ({ kind: 'blob' | 'fresh' | 'reference' } & BlobRef);
 
-/** A blob is written by the one who commits it, and is as long as what it is the content of. */
-export function checkNewData(writer: number, size: number, data: NewData): void {
+/**
+ * A blob is written by the one who commits it, and is as long as what it is the content of, or as
+ * long as that is when it is sealed. Only what is not encrypted can be shared with an upload.
+ */
+export function checkNewData(
+  writer: number,
+  size: number,
+  data: NewData,
+  encryption: ObjectEncryption | undefined,
+): void {
   if (data.kind === 'none') {
     if (size !== 0) throw new Failure('invalid', 'only what is empty has no blob');
     return;
   }
-  if (data.size !== size) throw new Failure('invalid', 'the blob has another size');
+  const stored = encryption === undefined ? size : sealedSize(size, data.blockSize);
+  if (data.size !== stored) throw new Failure('invalid', 'the blob has another size');
+  if (data.kind === 'reference' && encryption !== undefined) {
+    throw new Failure('invalid', 'a blob of an encrypted upload is its own');
+  }
   if (data.kind !== 'reference' && writerOf(data.blob) !== writer) {
     throw new Failure('invalid', 'the blob is of another writer');
   }

@@ -35,7 +35,7 @@ function partRefs(page: PartListPage, offset: number): PartRef[] {
   let next = offset;
   return page.parts.map((part) => {
     const ref: PartRef = { number: part.number, offset: next, size: part.size, etag: part.etag };
-    if (part.data !== undefined) ref.data = { ...part.data, size: part.size };
+    if (part.data !== undefined) ref.data = part.data;
     if (part.checksum !== undefined) ref.checksum = part.checksum;
     next += part.size;
     return ref;

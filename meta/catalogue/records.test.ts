@@ -147,6 +147,21 @@ const samples: [string, Codec<never>, unknown][] = [
       replication: 'PENDING',
     },
   ],
+  [
+    'object whose blob is sealed',
+    objectCodec as never,
+    { ...plain, size: 5, data: { kind: 'blob', blob, size: 21, blockSize: 4096 } },
+  ],
+  [
+    'part whose blob is sealed',
+    partCodec as never,
+    {
+      size: 2 ** 32,
+      etag: 'ab'.repeat(16),
+      modifiedMs: 9,
+      data: { blob, size: 2 ** 32 + 48, blockSize: 4096 },
+    },
+  ],
   ['object under legal hold', objectCodec as never, { ...plain, lock: { legalHold: true } }],
   [
     'upload with encryption',
@@ -210,7 +225,7 @@ const samples: [string, Codec<never>, unknown][] = [
       etag: 'ab'.repeat(16),
       modifiedMs: 9,
       checksum: 'AAAA',
-      data: { blob, blockSize: 1 },
+      data: { blob, size: 5, blockSize: 1 },
     },
   ],
   ['empty part', partCodec as never, { size: 0, etag: 'ab'.repeat(16), modifiedMs: 9 }],
@@ -219,7 +234,13 @@ const samples: [string, Codec<never>, unknown][] = [
     partPageCodec as never,
     {
       parts: [
-        { number: 4, size: 5, etag: 'ab'.repeat(16), modifiedMs: 0, data: { blob, blockSize: 1 } },
+        {
+          number: 4,
+          size: 5,
+          etag: 'ab'.repeat(16),
+          modifiedMs: 0,
+          data: { blob, size: 5, blockSize: 1 },
+        },
       ],
     },
   ],

@@ -1,5 +1,4 @@
 /** The records of the catalogue's rows and how they are stored. */
-import type { BlobId } from '../../base/ids.ts';
 import {
   CHECKSUM_ALGORITHMS,
   type ChecksumAlgorithm,
@@ -8,6 +7,7 @@ import {
 } from '../../base/object-checksum.ts';
 import { Failure } from '../../base/failure.ts';
 import type {
+  BlobRef,
   Bucket,
   CompletedUpload,
   DataRef,
@@ -297,14 +297,19 @@ export const nextBucketCodec: Codec<{ next: number }> = defineCodec({
 const NONE = 0;
 const BLOB = 1;
 const PARTS = 2;
+/** A blob that is longer than what it is the content of: it is encrypted. */
+const SEALED = 3;
 
-/** The size of an object is that of its data. */
-function packData(data: DataRef): [number, Buffer | null, number] {
+/** The size of an object is that of its data, unless that is sealed. */
+function packData(data: DataRef, size: number): [number, Buffer | null, number | number[]] {
   switch (data.kind) {
     case 'none':
       return [NONE, null, 0];
-    case 'blob':
-      return [BLOB, Buffer.from(data.blob, 'hex'), data.blockSize];
+    case 'blob': {
+      const id = Buffer.from(data.blob, 'hex');
+      if (data.size !== size) return [SEALED, id, [data.blockSize, data.size]];
+      return [BLOB, id, data.blockSize];
+    }
     case 'parts':
       return [PARTS, Buffer.from(data.list, 'hex'), data.count];
   }
@@ -316,6 +321,13 @@ function unpackData(kind: unknown, id: unknown, count: unknown, size: number): D
       return { kind: 'none' };
     case BLOB:
       return { kind: 'blob', blob: blobId(id), size, blockSize: number(count) };
+    case SEALED: {
+      const [blockSize, stored] = list(count).map(number);
+      if (blockSize === undefined || stored === undefined) {
+        throw new Failure('corrupt', 'a sealed blob without its size');
+      }
+      return { kind: 'blob', blob: blobId(id), size: stored, blockSize };
+    }
     case PARTS:
       return { kind: 'parts', list: hex(id), size, count: number(count) };
     default:
@@ -381,7 +393,7 @@ export const objectCodec: Codec<VersionRow> = defineCodec({
   format: 1,
   count: 17,
   fields: (row) => {
-    const [kind, id, count] = packData(row.data);
+    const [kind, id, count] = packData(row.data, row.size);
     const fields = [
       Buffer.from(row.version, 'hex'),
       row.size,
@@ -533,12 +545,12 @@ export interface PartRow {
   etag: string;
   modifiedMs: number;
   checksum?: string | undefined;
-  /** Absent for an empty part. Its size is the part's. */
-  data?: { blob: BlobId; blockSize: number } | undefined;
+  /** Absent for an empty part. */
+  data?: BlobRef | undefined;
 }
 
 function packPart(row: PartRow): unknown[] {
-  return [
+  const fields = [
     row.size,
     packHex(row.etag),
     row.modifiedMs,
@@ -546,6 +558,8 @@ function packPart(row: PartRow): unknown[] {
     row.data === undefined ? null : Buffer.from(row.data.blob, 'hex'),
     row.data?.blockSize ?? 0,
   ];
+  const sealed = row.data !== undefined && row.data.size !== row.size;
+  return sealed ? [...fields, row.data?.size] : fields;
 }
 
 function unpackPart(fields: readonly unknown[]): PartRow {
@@ -557,7 +571,9 @@ function unpackPart(fields: readonly unknown[]): PartRow {
   const checksum = optionalText(fields[3]);
   if (checksum !== undefined) row.checksum = checksum;
   if (fields[4] !== null && fields[4] !== undefined) {
-    row.data = { blob: blobId(fields[4]), blockSize: number(fields[5]) };
+    // Only the blob of an encrypted part is longer than the part.
+    const size = fields[6] === undefined ? row.size : number(fields[6]);
+    row.data = { blob: blobId(fields[4]), size, blockSize: number(fields[5]) };
   }
   return row;
 }
@@ -565,7 +581,7 @@ function unpackPart(fields: readonly unknown[]): PartRow {
 export const partCodec: Codec<PartRow> = defineCodec({
   name: 'part',
   format: 1,
-  count: 6,
+  count: 7,
   fields: packPart,
   record: unpackPart,
 });

@@ -71,7 +71,7 @@ const part = {
   size: 10,
   etag: '00'.repeat(16),
   modifiedMs: 1,
-  data: { blob: old, blockSize: 4096 },
+  data: { blob: old, size: 10, blockSize: 4096 },
 };
 const upload = { createdMs: 1, owner: OWNER, system: {}, user: {} };
 const bucket = {

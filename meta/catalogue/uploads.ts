@@ -118,6 +118,7 @@ export function putPartStep(
   if (data.kind === 'fresh' && old?.data?.blob === data.blob) {
     return { ok: true, value: { modifiedMs: old.modifiedMs } };
   }
+  checkNewData(command.writer, command.size, data, upload.value.encryption);
   const wanted = upload.value.checksum;
   if (wanted !== undefined && command.checksum === undefined) {
     const message = `Checksum Type mismatch occurred, expected checksum Type: ${wanted.algorithm.toLowerCase()}, actual checksum Type: null`;
@@ -142,18 +143,16 @@ export function putPartStep(
     modifiedMs: Math.max(draft.nowMs, old?.modifiedMs ?? 0),
   };
   if (command.checksum !== undefined) row.checksum = command.checksum;
-  if (data.kind !== 'none') row.data = { blob: data.blob, blockSize: data.blockSize };
+  if (data.kind !== 'none') {
+    row.data = { blob: data.blob, size: data.size, blockSize: data.blockSize };
+  }
   draft.put(part, row);
   return { ok: true, value: { modifiedMs: row.modifiedMs } };
 }
 
 /** Drops the reference that a part row holds. */
-export function releasePart(
-  draft: Draft,
-  lane: Pick<Scope, 'lane'>,
-  { data, size }: PartRow,
-): boolean {
-  return data === undefined || release(draft, lane, { kind: 'blob', ...data, size });
+export function releasePart(draft: Draft, lane: Pick<Scope, 'lane'>, { data }: PartRow): boolean {
+  return data === undefined || release(draft, lane, { kind: 'blob', ...data });
 }
 
 /** Ends the upload; its part rows follow through the queue. */
@@ -186,11 +185,10 @@ export function uploadTurn(uploadId: string): string {
   return `u${uploadId}`;
 }
 
-function checkPart({ number, size, writer, data }: PutPartCommand): void {
+function checkPart({ number }: PutPartCommand): void {
   if (!Number.isInteger(number) || number < 1 || number > PART_NUMBER_MAX) {
     throw new Failure('invalid', `part numbers are 1 to ${PART_NUMBER_MAX}`);
   }
-  checkNewData(writer, size, data);
 }
 
 /** The rows of an upload's parts with numbers above `after`, in order. */

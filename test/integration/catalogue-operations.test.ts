@@ -64,6 +64,7 @@ function mapEngine(meta: CatalogueMethods): Omit<ObjectEngine, 'meta'> {
         bucket,
         object,
         parts,
+        unlock: () => {},
         read: (range: ByteRange = { start: 0, end: object.size }) =>
           chunksOf(whole().subarray(range.start, range.end)),
         part: async (number) => parts?.find((part) => part.number === number),

@@ -100,7 +100,8 @@ export function createMapMeta(view: ClusterView): MapMeta {
       const list = `list-${key}`;
       lists.set(list, refs);
       const data = { kind: 'parts' as const, list, size: offset, count: refs.length };
-      objects.set(key, { ...recordOf(offset), data });
+      const encryption = parts[0]?.encryption;
+      objects.set(key, { ...recordOf(offset), data, ...(encryption && { encryption }) });
     },
     async putObject(command) {
       await face();
@@ -108,8 +109,8 @@ export function createMapMeta(view: ClusterView): MapMeta {
       if (command.condition?.ifNoneMatch === '*' && objects.has(command.key)) {
         return { ok: false, refusal: 'PreconditionFailed' };
       }
-      const { size, etag, data } = command.object;
-      const record = { ...recordOf(size), etag, data };
+      const { size, etag, data, encryption } = command.object;
+      const record = { ...recordOf(size), etag, data, ...(encryption && { encryption }) };
       objects.set(command.key, record);
       meta.missing.push(...command.missing);
       if (meta.commitFailure !== undefined) throw meta.commitFailure;

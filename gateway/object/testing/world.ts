@@ -1,4 +1,5 @@
 /** A small cluster in one process on a manual clock: nodes, metadata, one engine. Test support. */
+import type { KeyObject } from 'node:crypto';
 import { Failure } from '../../../base/failure.ts';
 import { placementGroup } from '../../../base/ids.ts';
 import { silentLog } from '../../../base/log.ts';
@@ -30,12 +31,15 @@ export interface World {
     options?: StoreOptions,
   ): Promise<Answer<Written>>;
   /** The bytes of `key`; time passes as needed. */
-  get(key: string, range?: ByteRange): Promise<Buffer>;
+  get(key: string, range?: ByteRange, dataKey?: KeyObject): Promise<Buffer>;
   /** Keys of the blocks of a stored object of one blob, with their nodes in placement order. */
   blocksOf(key: string): { key: BlockKey; nodes: MapNode[] }[];
   /** Blocks stored on all nodes together. */
   stored(): number;
 }
+
+/** How the data key is kept does not matter to the engine. */
+const ENCRYPTION = { algorithm: 'AES256' as const, wrappedKey: Buffer.from('kept elsewhere') };
 
 export const TEST_BLOCK_SIZE = 4096;
 
@@ -72,13 +76,21 @@ export async function createWorld(
             writer,
             bucket: 'b',
             key,
-            object: { size, etag: 'e', owner: 'o', data, system: {}, user: {} },
+            object: {
+              size,
+              etag: 'e',
+              owner: 'o',
+              data,
+              system: {},
+              user: {},
+              ...(how?.dataKey && { encryption: ENCRYPTION }),
+            },
             missing,
           }),
         how,
       ),
     put: (key, body, how) => clock.settle(world.beginPut(key, body, how)),
-    get: (key, range) => clock.settle(readAll(running, key, range)),
+    get: (key, range, dataKey) => clock.settle(readAll(running, key, range, dataKey)),
     blocksOf(key) {
       const { layout } = meta.view;
       const record = meta.objects.get(key);
@@ -99,10 +111,12 @@ async function readAll(
   running: RunningObjectEngine,
   key: string,
   range: ByteRange | undefined,
+  dataKey: KeyObject | undefined,
 ): Promise<Buffer> {
   const opened = await running.engine.open({ bucket: 'b', key });
   if (!opened.ok) throw new Failure('not-found', opened.refusal);
   try {
+    if (dataKey !== undefined) opened.value.unlock(dataKey);
     const chunks: Buffer[] = [];
     for await (const chunk of opened.value.read(range)) chunks.push(chunk);
     return Buffer.concat(chunks);

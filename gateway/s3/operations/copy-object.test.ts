@@ -43,6 +43,7 @@ function copying(object: ObjectRecord = SOURCE, changes = 0) {
           bucket: BUCKET,
           object,
           parts: undefined,
+          unlock: () => {},
           read: () => chunksOf(CONTENT),
           part: () => Promise.resolve(undefined),
           close: () => {},

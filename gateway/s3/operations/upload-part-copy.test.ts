@@ -80,6 +80,7 @@ function copying(source: Source = {}) {
     bucket: BUCKET,
     object,
     parts: undefined,
+    unlock: () => {},
     read: (range = { start: 0, end: object.size }) => {
       reads.push(range);
       return chunksOf(CONTENT.slice(range.start, range.end));
