@@ -314,7 +314,7 @@ test('what a form asks for and PutObject would refuse is refused', async () => {
   const table: [string, string, number, string][] = [
     ['x-amz-storage-class', 'GLACIER', 400, 'InvalidStorageClass'],
     ['acl', 'everybody', 400, 'InvalidArgument'],
-    ['x-amz-checksum-sha256', 'sailorjerry', 400, 'InvalidRequest'],
+    ['x-amz-checksum-sha256', 'sailorjerry', 400, 'BadDigest'],
     ['Content-MD5', 'nonsense', 400, 'InvalidDigest'],
     ['Content-MD5', '1B2M2Y8AsgTpgAmY7PhCfg==', 400, 'BadDigest'],
     ['tagging', '<Tagging>', 400, 'MalformedXML'],
