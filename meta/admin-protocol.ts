@@ -8,7 +8,7 @@
 import type { CallOptions } from '../base/call.ts';
 import type { BlobId } from '../base/ids.ts';
 import type { Address } from '../base/rpc/rpc.ts';
-import type { Answer, ClusterView, MetaStatus } from './protocol.ts';
+import type { AccountRecord, Answer, ClusterView, MetaStatus } from './protocol.ts';
 
 /* ------------------------------------------------------------------ nodes */
 
@@ -196,6 +196,24 @@ export interface Backup {
   bytes: number;
 }
 
+/* ------------------------------------------------------------------ accounts */
+
+/** An account as operators see it; secrets are never shown again. */
+export interface ShownAccount extends AccountRecord {
+  accessKeys: string[];
+}
+
+export interface NewAccount {
+  /** Canonical id: 64 lower-case hex digits. */
+  id: string;
+  /** 12 digits. */
+  number: string;
+  displayName: string;
+  email?: string | undefined;
+  /** Its first access key. */
+  key?: { accessKey: string; secretKey: string } | undefined;
+}
+
 /* ------------------------------------------------------------------ the service */
 
 export interface MetaAdmin {
@@ -227,4 +245,20 @@ export interface MetaAdmin {
   journal(options?: CallOptions): Promise<JournalStatus>;
   /** A copy of the metadata in a folder on the service's machine. */
   createBackup(command: { folder: string }, options?: CallOptions): Promise<Backup>;
+
+  /** `conflict`: its id, number, name, e-mail address or access key is another's. */
+  createAccount(command: NewAccount, options?: CallOptions): Promise<ShownAccount>;
+  /** In the order of their ids. */
+  listAccounts(
+    query: { after?: string | undefined; limit: number },
+    options?: CallOptions,
+  ): Promise<{ accounts: ShownAccount[]; next?: string | undefined }>;
+  /** By id or name, with its keys. `conflict` while it owns buckets. */
+  deleteAccount(command: { account: string }, options?: CallOptions): Promise<null>;
+  createAccessKey(
+    command: { account: string; accessKey: string; secretKey: string },
+    options?: CallOptions,
+  ): Promise<ShownAccount>;
+  /** Gateways refuse it within a second. */
+  deleteAccessKey(command: { accessKey: string }, options?: CallOptions): Promise<null>;
 }

@@ -66,6 +66,13 @@ function service(jobs: Job[]) {
     histogram: () => Promise.resolve({ whole: 1, missingOne: 0, missingTwo: 0, lost: 0 }),
     inspect: { locateObject: never, startFsck: never, fsckReport: never },
     journal: undefined,
+    accounts: {
+      createAccount: never,
+      listAccounts: never,
+      deleteAccount: never,
+      createAccessKey: never,
+      deleteAccessKey: never,
+    },
   };
   return createAdminService(parts);
 }

@@ -25,6 +25,10 @@ export interface AdminParts {
   inspect: Pick<MetaAdmin, 'locateObject' | 'startFsck' | 'fsckReport'>;
   /** Undefined: the journal is off. */
   journal: Pick<MetaAdmin, 'journal' | 'createBackup'> | undefined;
+  accounts: Pick<
+    MetaAdmin,
+    'createAccount' | 'listAccounts' | 'deleteAccount' | 'createAccessKey' | 'deleteAccessKey'
+  >;
 }
 
 const NO_JOURNAL: JournalStatus = {
@@ -37,7 +41,7 @@ const NO_JOURNAL: JournalStatus = {
 };
 
 export function createAdminService(parts: AdminParts): MetaAdmin {
-  const { membership, inspect } = parts;
+  const { membership, inspect, accounts } = parts;
   const journal = parts.journal ?? noJournal;
   const jobStatuses = (): JobStatus[] => parts.jobs.map((job) => job.status());
   return {
@@ -77,6 +81,11 @@ export function createAdminService(parts: AdminParts): MetaAdmin {
     fsckReport: inspect.fsckReport,
     journal: journal.journal,
     createBackup: journal.createBackup,
+    createAccount: accounts.createAccount,
+    listAccounts: accounts.listAccounts,
+    deleteAccount: accounts.deleteAccount,
+    createAccessKey: accounts.createAccessKey,
+    deleteAccessKey: accounts.deleteAccessKey,
   };
 }
 

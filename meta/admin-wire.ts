@@ -39,6 +39,11 @@ export const ADMIN_METHODS = methodTable(
     'fsckReport',
     'journal',
     'createBackup',
+    'createAccount',
+    'listAccounts',
+    'deleteAccount',
+    'createAccessKey',
+    'deleteAccessKey',
   ],
   ADMIN_FIRST,
 );
@@ -91,4 +96,15 @@ export const ADMIN_COMMANDS: Readonly<Record<AdminMethod, Shape>> = {
   fsckReport: nothing,
   journal: nothing,
   createBackup: record({ folder: text }),
+  createAccount: record({
+    id: text,
+    number: text,
+    displayName: text,
+    email: optional(text),
+    key: optional(record({ accessKey: text, secretKey: text })),
+  }),
+  listAccounts: record({ after: optional(text), limit: count }),
+  deleteAccount: record({ account: text }),
+  createAccessKey: record({ account: text, accessKey: text, secretKey: text }),
+  deleteAccessKey: record({ accessKey: text }),
 };

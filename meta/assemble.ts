@@ -126,6 +126,7 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
     journal: journaling?.admin,
     histogram: () => jobs.histogram(),
     inspect: jobs.inspect,
+    accounts: catalogue.accounts,
   });
   const loops: { stop(): Promise<void> }[] = [];
   return {

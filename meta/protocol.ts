@@ -85,6 +85,8 @@ export type Refusal =
   | 'InvalidRequest'
   /** The bucket is not in the state that `expect` names (any more): look at it again. Nothing happened. */
   | 'BucketChanged'
+  /** The version is not in the state that `expectObject` names (any more): look at it again. Nothing happened. */
+  | 'ObjectChanged'
   /** The source of a copy by reference is no longer the one that was read: read it again. */
   | 'SourceChanged';
 
@@ -251,6 +253,15 @@ export interface ObjectExtras {
   replication?: ReplicationStatus | undefined;
 }
 
+/**
+ * The state of a version that somebody has judged a request by: its tags and extras as they were
+ * then. A command that carries it happens in exactly that state, or is refused with ObjectChanged.
+ */
+export interface ObjectState {
+  version: string;
+  revision: number;
+}
+
 export interface ObjectRecord extends ObjectExtras {
   /** Opaque identity of this version, 32 hex digits. */
   version: string;
@@ -259,6 +270,8 @@ export interface ObjectRecord extends ObjectExtras {
    * NULL_VERSION, of which a key has at most one.
    */
   named?: true | undefined;
+  /** Grows with every change of the tags and the extras of this version; absent: 0. */
+  revision?: number | undefined;
   /** In the order they were given; absent: none. */
   tags?: Tag[] | undefined;
   size: number;
@@ -449,7 +462,10 @@ export interface Upload extends ObjectExtras {
   bucket: string;
   key: string;
   createdMs: number;
+  /** Of the object that the upload makes. */
   owner: string;
+  /** Canonical id of the account that began the upload; absent: the owner. */
+  initiator?: string | undefined;
   system: SystemMetadata;
   user: UserMetadata;
   tags?: Tag[] | undefined;
@@ -465,7 +481,10 @@ export interface UploadName extends ExpectsBucket {
 export interface CreateUploadCommand extends ExpectsBucket, ObjectExtras {
   bucket: string;
   key: string;
+  /** Of the object that the upload makes. */
   owner: string;
+  /** Of the upload, when it is not the owner. */
+  initiator?: string | undefined;
   system: SystemMetadata;
   user: UserMetadata;
   /** Of the object that the upload makes. */
@@ -653,6 +672,41 @@ export interface BucketUsage {
   bytes: number;
 }
 
+/* ------------------------------------------------------------------ accounts */
+
+/** Access keys of one account. */
+export const ACCESS_KEYS_MAX = 20;
+
+/** An account that is kept here; those of the configuration are known to gateways only. */
+export interface AccountRecord {
+  /** Canonical id: 64 hex digits. */
+  id: string;
+  /** 12 digits, as policies name it. */
+  number: string;
+  /** Unique among the accounts that are kept here. */
+  displayName: string;
+  /** Unique, in lower case. */
+  email?: string | undefined;
+  createdMs: number;
+}
+
+export interface AccountQuery {
+  by: 'accessKey' | 'id' | 'email' | 'name' | 'number';
+  /** Empty: only the revision is asked for. */
+  value: string;
+}
+
+export interface FoundAccount {
+  /**
+   * Of all accounts, not newer than what follows: grows with every change of one, so whoever keeps
+   * accounts can ask whether they still hold.
+   */
+  revision: number;
+  account?: AccountRecord | undefined;
+  /** Asked for by access key. */
+  secretKey?: string | undefined;
+}
+
 /* ------------------------------------------------------------------ the service */
 
 export interface Meta extends EventMethods {
@@ -666,9 +720,14 @@ export interface Meta extends EventMethods {
     command: { bucket: string } & ExpectsBucket,
     options?: CallOptions,
   ): Promise<Answer<null>>;
-  /** In name order. */
+  /** In name order; those of one owner, when it is given. */
   listBuckets(
-    query: { prefix: string; after?: string | undefined; limit: number },
+    query: {
+      prefix: string;
+      after?: string | undefined;
+      limit: number;
+      owner?: string | undefined;
+    },
     options?: CallOptions,
   ): Promise<{ buckets: Bucket[]; next?: string | undefined }>;
   bucketUsage(
@@ -744,7 +803,13 @@ export interface Meta extends EventMethods {
   listVersions(query: VersionsQuery, options?: CallOptions): Promise<Answer<VersionPage>>;
   /** Replaces the tags of a version; an empty list takes them off. */
   setObjectTags(
-    command: VersionName & { tags: Tag[] },
+    command: VersionName & { tags: Tag[]; expectObject?: ObjectState | undefined },
+    options?: CallOptions,
+  ): Promise<Answer<{ versionId?: string | undefined }>>;
+  /** Replaces those extras of a version that are given; an empty lock takes it off. */
+  setObjectExtras(
+    command: VersionName &
+      Pick<ObjectExtras, 'acl' | 'lock'> & { expectObject?: ObjectState | undefined },
     options?: CallOptions,
   ): Promise<Answer<{ versionId?: string | undefined }>>;
   /** Keeps a configuration of the bucket under a name of ours; without `value` it goes. */
@@ -769,4 +834,7 @@ export interface Meta extends EventMethods {
     command: VersionName & { version: string; status: ReplicationStatus },
     options?: CallOptions,
   ): Promise<Answer<{ changed: boolean }>>;
+
+  /** The account that a key, an id, a name, a number or an e-mail address is of; none when it is not known. */
+  findAccount(query: AccountQuery, options?: CallOptions): Promise<FoundAccount>;
 }

@@ -244,6 +244,11 @@ describe('the metadata service over the wire', () => {
       ['setBucketConfig', { bucket: 'b', name: 'tagging', value: 'x'.repeat(60 * 1024) }],
       ['setBucketConfig', { bucket: 'b', name: 'tagging' }],
       ['getBucketConfig', { bucket: 'b', name: 'tagging' }],
+      ['setObjectTags', { ...place, tags: [], expectObject: { version: 'v', revision: 0 } }],
+      ['setObjectExtras', { ...place, acl: [], lock: {} }],
+      ['listBuckets', { prefix: '', limit: 1, owner: OWNER }],
+      ['findAccount', { by: 'accessKey', value: 'AK' }],
+      ['findAccount', { by: 'id', value: '' }],
       ['reportReplicas', { reports: [{ blob: blob.blob, node: 'n', reason: 'corrupt' }] }],
       [
         'renewWriter',

@@ -81,6 +81,8 @@ export const METHODS = methodTable([
   'settleEvents',
   'eventStatus',
   'setReplication',
+  'setObjectExtras',
+  'findAccount',
 ]);
 
 export type Method = keyof Meta;
@@ -105,6 +107,7 @@ export const READS: ReadonlySet<Method> = new Set<Method>([
   'settleEvents',
   'eventStatus',
   'setReplication',
+  'findAccount',
 ]);
 
 /* ------------------------------------------------------------------ shapes */
@@ -150,6 +153,8 @@ const origin = optional(
   }),
 );
 const eventQueue = oneOf(...EVENT_QUEUES);
+/** The state of the version that the command goes by. */
+const expectObject = optional(record({ version: text, revision: count }));
 const grant = record({
   grantee: anyOf(
     record({ id: text }),
@@ -205,7 +210,12 @@ export const COMMANDS: Readonly<Record<Method, Shape>> = {
   }),
   getBucket: record({ bucket: text, expect }),
   deleteBucket: record({ bucket: text, expect }),
-  listBuckets: record({ prefix: text, after: optional(text), limit: count }),
+  listBuckets: record({
+    prefix: text,
+    after: optional(text),
+    limit: count,
+    owner: optional(text),
+  }),
   bucketUsage: record({ bucket: text, expect }),
   putObject: record({ ...place, origin, writer: count, object, condition, missing }),
   getObject: record({ ...versionName, withParts: optional(flag) }),
@@ -244,6 +254,7 @@ export const COMMANDS: Readonly<Record<Method, Shape>> = {
     ...place,
     ...metadata,
     owner: text,
+    initiator: optional(text),
     tags: optional(tags),
     checksum: optional(checksumPlan),
     ...extras,
@@ -320,7 +331,7 @@ export const COMMANDS: Readonly<Record<Method, Shape>> = {
     versionIdMarker: optional(text),
     limit: count,
   }),
-  setObjectTags: record({ ...versionName, origin, tags }),
+  setObjectTags: record({ ...versionName, origin, tags, expectObject }),
   setBucketConfig: record({
     bucket: text,
     expect,
@@ -352,4 +363,12 @@ export const COMMANDS: Readonly<Record<Method, Shape>> = {
     version: text,
     status: oneOf('PENDING', 'COMPLETED', 'FAILED', 'REPLICA'),
   }),
+  setObjectExtras: record({
+    ...versionName,
+    acl: extras.acl,
+    lock: extras.lock,
+    origin,
+    expectObject,
+  }),
+  findAccount: record({ by: oneOf('accessKey', 'id', 'email', 'name', 'number'), value: text }),
 };

@@ -41,7 +41,14 @@ function markerHeaders(
 
 function codeOf(refusal: Refusal): ErrorCode {
   // What it was to be done to kept changing under our hands: the client may simply try again.
-  return refusal === 'SourceChanged' || refusal === 'BucketChanged' ? 'OperationAborted' : refusal;
+  switch (refusal) {
+    case 'SourceChanged':
+    case 'BucketChanged':
+    case 'ObjectChanged':
+      return 'OperationAborted';
+    default:
+      return refusal;
+  }
 }
 
 function contextDetails(

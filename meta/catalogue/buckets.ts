@@ -330,9 +330,9 @@ export function createBuckets(settings: BucketsSettings): Buckets {
       const found = await read(query, () => []);
       return found.ok ? { ok: true, value: publicBucket(found.value.bucket) } : found;
     },
-    async listBuckets({ prefix, after, limit }) {
+    async listBuckets({ prefix, after, limit, owner }) {
       const { start, end } = bucketBounds(prefix, after);
-      return limit < 1 ? { buckets: [] } : bucketPage(store, { start, end }, limit);
+      return limit < 1 ? { buckets: [] } : bucketPage(store, { start, end }, limit, owner);
     },
     async bucketUsage(query) {
       const found = await read(query, () => []);
@@ -397,16 +397,22 @@ async function bucketPage(
   store: KeyValueStore,
   { start, end }: Bounds,
   limit: number,
+  owner: string | undefined,
 ): Promise<{ buckets: Bucket[]; next?: string | undefined }> {
   const buckets: Bucket[] = [];
   let from = start;
   while (Buffer.compare(from, end) < 0) {
-    const wanted = Math.min(limit + 1 - buckets.length, KV_LIMITS.rangeRows);
+    const wanted =
+      owner === undefined
+        ? Math.min(limit + 1 - buckets.length, KV_LIMITS.rangeRows)
+        : KV_LIMITS.rangeRows;
     const rows = await store.range({ start: from, end, limit: wanted });
     for (const row of rows) {
-      if (buckets.length === limit) return { buckets, next: buckets.at(-1)?.name };
-      buckets.push(publicBucket(bucketCodec.decode(row.value)));
       from = justAfter(row.key);
+      const bucket = bucketCodec.decode(row.value);
+      if (owner !== undefined && bucket.owner !== owner) continue;
+      if (buckets.length === limit) return { buckets, next: buckets.at(-1)?.name };
+      buckets.push(publicBucket(bucket));
     }
     if (rows.length < wanted) break;
   }

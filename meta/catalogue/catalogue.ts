@@ -7,6 +7,7 @@ import type { Effects } from '../../base/clock.ts';
 import { Failure } from '../../base/failure.ts';
 import type { KeyValueStore } from '../engine/kv.ts';
 import type { BucketUsage, EventMethods, Meta } from '../protocol.ts';
+import { type Accounts, createAccounts } from './accounts.ts';
 import { createAttempts } from './attempts.ts';
 import { type Blobs, createBlobs } from './blobs.ts';
 import { createBuckets } from './buckets.ts';
@@ -61,12 +62,15 @@ export type CatalogueMethods = Pick<
   | 'getBucketSettings'
   | 'setReplication'
   | keyof EventMethods
+  | 'setObjectExtras'
+  | 'findAccount'
 >;
 
 export interface Catalogue extends CatalogueMethods {
   readonly garbage: GarbageQueue;
   readonly repairs: Repairs;
   readonly blobs: Blobs;
+  readonly accounts: Accounts;
   /** Buckets in the store. */
   bucketCount(): Promise<number>;
   /** Holds the rows against each other (`recount.ts`). Returns how many blobs there were at the start. */
@@ -103,6 +107,7 @@ export function createCatalogue(settings: CatalogueSettings): Catalogue {
   const runner = createRunner(store, effects, ids);
   const turns = createTurns();
   const attempts = createAttempts(ids.boot);
+  const accounts = createAccounts({ store, runner });
   const buckets = createBuckets({ store, runner, lane, bucketsMax });
   const garbage = createGarbage({ store, runner, lane });
   const newUploadId = () => ids.uploadId(ids.nowMs());
@@ -136,6 +141,8 @@ export function createCatalogue(settings: CatalogueSettings): Catalogue {
         clock: effects.clock,
         garbage,
       }),
+    accounts,
+    findAccount: accounts.findAccount,
     bucketCount: () => buckets.count(),
     totalUsage: () => usageOfAll(store),
   };

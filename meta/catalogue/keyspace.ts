@@ -15,6 +15,7 @@
  *   q g|t id(16)                         garbage queue: at once, and from a time on
  *   q r blob(16) node                    repair queue
  *   q n queue lane(u16)                  length of a queue (counter)
+ *   A …                                  accounts (`account-rows.ts`)
  *   U bucket(u32) lane(u16) b|o          bytes and objects of a bucket (counters)
  *   e n|r bucket(u32) id(16)             event that waits for delivery: notification, replication
  *   E bucket(u32) n|r c|d lane(u16)      events that wait, and those that were dropped (counters)

@@ -11,12 +11,15 @@ import {
   DELETE_KEYS_MAX,
   type Deleted,
   type DeleteObjectCommand,
+  type EventType,
   type ExpectsBucket,
   KEY_BYTES_MAX,
   type Meta,
   NULL_VERSION,
   type ObjectEncryption,
+  type ObjectExtras,
   type ObjectRecord,
+  type ObjectState,
   type PutObjectCommand,
   type Tag,
   type VersionName,
@@ -72,6 +75,7 @@ type ObjectMethods = Pick<
   | 'deleteObjects'
   | 'setObjectTags'
   | 'setReplication'
+  | 'setObjectExtras'
 >;
 
 /** Throws Failure `invalid` for what can be no key: callers have validated it. */
@@ -234,26 +238,59 @@ function deleteVersionStep(
   return { ok: true, value: deleted };
 }
 
-/** Gives a version other tags; it stays what it is in everything else. */
-function setTagsStep(
+type ChangeOfVersion = Omit<VersionName, 'bucket'> & { expectObject?: ObjectState | undefined };
+
+/** Changes what is said of a version; its content, its name and its time stay. */
+function changeVersionStep(
   draft: Draft,
   scope: Scope,
-  { key, versionId, tags }: Omit<VersionName, 'bucket'> & { tags: Tag[] },
+  { key, versionId, expectObject }: ChangeOfVersion,
+  { change, type }: { change: Partial<VersionRow>; type: EventType | undefined },
 ): Answer<{ versionId?: string | undefined }> {
   const place = namedPlace(draft, scope, key, versionId);
   if (place === undefined) return PENDING;
   const { value } = place;
   if (value === null) return notThere(versionId);
   if (value.marker === true) return markerAnswer(scope, value, versionId !== undefined);
+  const revision = value.revision ?? 0;
+  if (expectObject !== undefined) {
+    const expected = expectObject.version === value.version && expectObject.revision === revision;
+    if (!expected) return { ok: false, refusal: 'ObjectChanged' };
+  }
   const replication = planUpdate(draft, scope, value);
   if (replication === undefined) return PENDING;
-  const record = { ...value, tags: tags.length === 0 ? undefined : tags };
+  const record: VersionRow = { ...value, ...change, revision: revision + 1 };
   if (replication.status !== value.replication) record.replication = replication.status;
   draft.put(place.row, record);
-  const type = tags.length === 0 ? 'ObjectTagging:Delete' : 'ObjectTagging:Put';
   const shown = shownVersion(scope, value);
-  if (!emitEvent(draft, scope, { type, key, record, versionId: shown })) return PENDING;
+  const event = { key, record, versionId: shown };
+  if (type !== undefined && !emitEvent(draft, scope, { ...event, type })) return PENDING;
   return { ok: true, value: { versionId: shown } };
+}
+
+function setTagsStep(
+  draft: Draft,
+  scope: Scope,
+  command: ChangeOfVersion & { tags: Tag[] },
+): Answer<{ versionId?: string | undefined }> {
+  const none = command.tags.length === 0;
+  return changeVersionStep(draft, scope, command, {
+    change: { tags: none ? undefined : command.tags },
+    type: none ? 'ObjectTagging:Delete' : 'ObjectTagging:Put',
+  });
+}
+
+function setExtrasStep(
+  draft: Draft,
+  scope: Scope,
+  { acl, lock, ...command }: ChangeOfVersion & Pick<ObjectExtras, 'acl' | 'lock'>,
+): Answer<{ versionId?: string | undefined }> {
+  const change: ObjectExtras = extrasOf({ acl, lock });
+  if (lock !== undefined && lock.mode === undefined && lock.legalHold === undefined) {
+    change.lock = undefined;
+  }
+  const type = acl === undefined ? undefined : 'ObjectAcl:Put';
+  return changeVersionStep(draft, scope, command, { change, type });
 }
 
 /** Says how the replication of exactly this version stands. */
@@ -436,6 +473,18 @@ export function createObjects(settings: ObjectsSettings): ObjectMethods {
           command,
           (bucketId) => keysOfVersion(bucketId, command),
           (draft, row) => setTagsStep(draft, scopeOf(row, command), command),
+        ),
+      );
+    },
+
+    async setObjectExtras(command) {
+      const { bucket, key } = command;
+      checkKey(key);
+      return turns.take([turnOf(bucket, key)], () =>
+        buckets.run(
+          command,
+          (bucketId) => keysOfVersion(bucketId, command),
+          (draft, row) => setExtrasStep(draft, scopeOf(row, command), command),
         ),
       );
     },

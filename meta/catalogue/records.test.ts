@@ -213,6 +213,11 @@ const samples: [string, Codec<never>, unknown][] = [
     },
   ],
   [
+    "another account's upload",
+    uploadCodec as never,
+    { createdMs: 5, owner: 'o', initiator: 'cd'.repeat(32), system: {}, user: {} },
+  ],
+  [
     'tagged upload',
     uploadCodec as never,
     { createdMs: 5, owner: 'o', system: {}, user: {}, tags: [{ key: 'a', value: 'b' }] },

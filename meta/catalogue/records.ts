@@ -218,23 +218,28 @@ function unpackEncryption(field: unknown): ObjectEncryption {
 }
 
 /** Undefined when there is nothing to keep, as for most objects. */
-function packExtras(extras: ObjectExtras): unknown[] | undefined {
+function packExtras(extras: ObjectExtras, revision?: number): unknown[] | undefined {
   const acl = packAcl(extras.acl);
   const lock = packLock(extras.lock);
   const encryption = packEncryption(extras.encryption);
   const replication =
     extras.replication === undefined ? null : REPLICATION.indexOf(extras.replication);
-  const fields = [acl, lock, encryption, replication];
-  return fields.every((field) => field === null) ? undefined : fields;
+  const fields = [acl, lock, encryption, replication, revision ?? null];
+  if (fields.every((field) => field === null)) return undefined;
+  return revision === undefined ? fields.slice(0, -1) : fields;
 }
 
-function unpackExtras(target: ObjectExtras, field: unknown): void {
+function unpackExtras(
+  target: ObjectExtras & { revision?: number | undefined },
+  field: unknown,
+): void {
   if (field === null || field === undefined) return;
-  const [acl, lock, encryption, replication] = list(field);
+  const [acl, lock, encryption, replication, revision] = list(field);
   if (acl !== null) target.acl = unpackAcl(acl);
   if (lock !== null) target.lock = unpackLock(lock);
   if (encryption !== null) target.encryption = unpackEncryption(encryption);
   if (replication !== null) target.replication = member(REPLICATION, replication);
+  if (typeof revision === 'number') target.revision = revision;
 }
 
 /** Only what is there of the extras of a command or a row. */
@@ -408,7 +413,7 @@ export const objectCodec: Codec<VersionRow> = defineCodec({
       packUser(row.user),
     ];
     const version = packVersion(row);
-    const extras = packExtras(row);
+    const extras = packExtras(row, row.revision);
     if (extras !== undefined) {
       const filler = Array.from({ length: 5 - (version?.length ?? 0) }, () => null);
       return [...fields, ...(version ?? []), ...filler, extras];
@@ -504,7 +509,7 @@ export interface UploadRow extends Omit<Upload, 'uploadId' | 'bucket' | 'key'> {
 export const uploadCodec: Codec<UploadRow> = defineCodec({
   name: 'upload',
   format: 1,
-  count: 8,
+  count: 9,
   fields(row) {
     const fields = [
       row.createdMs,
@@ -516,6 +521,9 @@ export const uploadCodec: Codec<UploadRow> = defineCodec({
     ];
     const tags = packTags(row.tags);
     const extras = packExtras(row);
+    if (row.initiator !== undefined) {
+      return [...fields, tags, extras ?? null, packHex(row.initiator)];
+    }
     if (extras !== undefined) return [...fields, tags, extras];
     return tags === null ? fields : [...fields, tags];
   },
@@ -535,6 +543,7 @@ export const uploadCodec: Codec<UploadRow> = defineCodec({
     const tags = unpackTags(fields[6]);
     if (tags !== undefined) row.tags = tags;
     unpackExtras(row, fields[7]);
+    if (fields[8] !== null && fields[8] !== undefined) row.initiator = unpackHex(fields[8]);
     return row;
   },
 });

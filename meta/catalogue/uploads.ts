@@ -51,9 +51,10 @@ export function publicUpload(
   key: string,
   uploadId: string,
 ): Upload {
-  const { createdMs, owner, system, user, tags, checksum } = row;
+  const { createdMs, owner, initiator, system, user, tags, checksum } = row;
   const name = { uploadId, bucket, key };
   const upload: Upload = { ...name, createdMs, owner, system, user, ...extrasOf(row) };
+  if (initiator !== undefined) upload.initiator = initiator;
   if (tags !== undefined) upload.tags = tags;
   if (checksum !== undefined) upload.checksum = checksum;
   return upload;
@@ -74,6 +75,9 @@ function createUploadStep(
     user: command.user,
     ...extrasOf(command),
   };
+  if (command.initiator !== undefined && command.initiator !== command.owner) {
+    row.initiator = command.initiator;
+  }
   if (command.tags !== undefined && command.tags.length > 0) row.tags = command.tags;
   if (command.checksum !== undefined) row.checksum = command.checksum;
   draft.insert(uploadKey(scope.bucketId, command.key, uploadId), uploadCodec, row);

@@ -1,7 +1,7 @@
 /** Versions, delete markers, tags and bucket configurations, by example and in races. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Answer, Deleted, Versioning } from '../protocol.ts';
+import type { Answer, Deleted, Grant, Versioning } from '../protocol.ts';
 import type { Catalogue } from './catalogue.ts';
 import {
   checkInvariants,
@@ -160,13 +160,54 @@ test('setObjectTags changes one version and nothing else of it', async () => {
   const tags = [{ key: 'a', value: 'b' }];
   value(await w.catalogue.setObjectTags({ ...place, tags }));
   const tagged = value(await w.catalogue.getObject(place)).object;
-  assert.deepEqual(tagged, { ...object, tags });
+  assert.deepEqual(tagged, { ...object, tags, revision: 1 });
   const current = value(await w.catalogue.getObject({ bucket: 'b', key: 'k' })).object;
   assert.equal(current.tags, undefined);
   value(await w.catalogue.setObjectTags({ ...place, tags: [] }));
-  assert.deepEqual(value(await w.catalogue.getObject(place)).object, object);
+  const untagged = value(await w.catalogue.getObject(place)).object;
+  assert.deepEqual(untagged, { ...object, revision: 2 });
   const wrong = { ...place, versionId: 'ab'.repeat(16), tags };
   assert.equal(refusal(await w.catalogue.setObjectTags(wrong)), 'NoSuchVersion');
+});
+
+test('setObjectExtras replaces what is given, of one version, and keeps the rest', async () => {
+  const w = await versionedWorld();
+  const first = await put(w);
+  await put(w);
+  const place = { bucket: 'b', key: 'k', versionId: first };
+  const before = value(await w.catalogue.getObject(place)).object;
+  const acl: Grant[] = [{ grantee: { group: 'AllUsers' }, permission: 'READ' }];
+  value(await w.catalogue.setObjectExtras({ ...place, acl }));
+  value(await w.catalogue.setObjectExtras({ ...place, lock: { legalHold: true } }));
+  const changed = { ...before, acl, lock: { legalHold: true }, revision: 2 };
+  assert.deepEqual(value(await w.catalogue.getObject(place)).object, changed);
+  value(await w.catalogue.setObjectExtras({ ...place, acl: [], lock: {} }));
+  const { lock, ...after } = value(await w.catalogue.getObject(place)).object;
+  assert.equal(lock, undefined);
+  assert.deepEqual(after, { ...before, acl: [], revision: 3 });
+  const current = value(await w.catalogue.getObject({ bucket: 'b', key: 'k' })).object;
+  assert.equal(current.acl, undefined);
+});
+
+test('what goes by the state of a version happens in that state or not at all', async () => {
+  const w = await versionedWorld();
+  const first = await put(w);
+  const place = { bucket: 'b', key: 'k' };
+  const { version } = value(await w.catalogue.getObject(place)).object;
+  const tags = [{ key: 'a', value: 'b' }];
+  const fresh = { version, revision: 0 };
+  value(await w.catalogue.setObjectTags({ ...place, tags, expectObject: fresh }));
+  const again = await w.catalogue.setObjectTags({ ...place, tags: [], expectObject: fresh });
+  assert.equal(refusal(again), 'ObjectChanged');
+  const tagged = { version, revision: 1 };
+  value(await w.catalogue.setObjectExtras({ ...place, acl: [], expectObject: tagged }));
+  // Another version became the current one.
+  await put(w);
+  const seen = { version, revision: 2 };
+  const late = await w.catalogue.setObjectExtras({ ...place, acl: [], expectObject: seen });
+  assert.equal(refusal(late), 'ObjectChanged');
+  const named = { ...place, versionId: first, acl: [], expectObject: seen };
+  value(await w.catalogue.setObjectExtras(named));
 });
 
 test('a configuration stays with its bucket and goes with it', async () => {

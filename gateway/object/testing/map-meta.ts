@@ -185,6 +185,8 @@ export function createMapMeta(view: ClusterView): MapMeta {
     settleEvents: refuse,
     eventStatus: refuse,
     setReplication: refuse,
+    setObjectExtras: refuse,
+    findAccount: refuse,
   };
   return meta;
 }

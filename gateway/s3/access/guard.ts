@@ -85,6 +85,7 @@ const GUARDED = [
   'setObjectTags',
   'setBucketConfig',
   'getBucketConfig',
+  'setObjectExtras',
 ] as const satisfies readonly (keyof Meta)[];
 
 type Scoped = { bucket: string } & ExpectsBucket;
