@@ -59,7 +59,7 @@ const BUCKET_RESOURCES: Readonly<Record<string, Methods>> = {
     PUT: '!PutBucketAnalyticsConfiguration',
     DELETE: '!DeleteBucketAnalyticsConfiguration',
   },
-  cors: { GET: '!GetBucketCors', PUT: '!PutBucketCors', DELETE: '!DeleteBucketCors' },
+  cors: { GET: 'GetBucketCors', PUT: 'PutBucketCors', DELETE: 'DeleteBucketCors' },
   delete: { POST: 'DeleteObjects' },
   encryption: {
     GET: '!GetBucketEncryption',
@@ -110,8 +110,8 @@ const BUCKET_RESOURCES: Readonly<Record<string, Methods>> = {
     PUT: '!PutBucketOwnershipControls',
     DELETE: '!DeleteBucketOwnershipControls',
   },
-  policy: { GET: '!GetBucketPolicy', PUT: '!PutBucketPolicy', DELETE: '!DeleteBucketPolicy' },
-  policyStatus: { GET: '!GetBucketPolicyStatus' },
+  policy: { GET: 'GetBucketPolicy', PUT: 'PutBucketPolicy', DELETE: 'DeleteBucketPolicy' },
+  policyStatus: { GET: 'GetBucketPolicyStatus' },
   publicAccessBlock: {
     GET: '!GetPublicAccessBlock',
     PUT: '!PutPublicAccessBlock',

@@ -48,8 +48,8 @@ export function requireLength(request: RawRequest): void {
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true });
 
 /**
- * An XML body as text, with Content-MD5 and checksums verified. Throws MaxMessageLengthExceeded
- * above XML_BYTES_MAX without reading on, MalformedXML when it is not UTF-8.
+ * An XML body (or the JSON of a policy) as text, with Content-MD5 and checksums verified. Throws MaxMessageLengthExceeded
+ * above XML_BYTES_MAX without reading on, MalformedXML or MalformedPolicy when it is not UTF-8.
  */
 export async function readTextBody(
   request: RawRequest,
@@ -74,6 +74,8 @@ export async function readTextBody(
   try {
     return strictUtf8.decode(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks));
   } catch (cause) {
-    throw new S3Error('MalformedXML', { cause });
+    throw new S3Error(operation === 'PutBucketPolicy' ? 'MalformedPolicy' : 'MalformedXML', {
+      cause,
+    });
   }
 }

@@ -87,7 +87,7 @@ function codeIn(reply: RawReply): string {
 }
 
 test('every reply carries the ids and the server, an error also in its document', async () => {
-  const reply = await pipelineOf()(sign({ path: '/photos', query: [['policy', '']] }));
+  const reply = await pipelineOf()(sign({ path: '/photos', query: [['accelerate', '']] }));
   const id2 = String(reply.headers['x-amz-id-2']);
   assert.equal(reply.headers['x-amz-request-id'], '0123456789abcdef');
   assert.equal(reply.headers['Server'], 'Ashlar');
@@ -95,7 +95,8 @@ test('every reply carries the ids and the server, an error also in its document'
   assert.equal(
     reply.body,
     '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>NotImplemented</Code>' +
-      '<Message>GetBucketPolicy is not implemented.</Message><Operation>GetBucketPolicy</Operation>' +
+      '<Message>GetBucketAccelerateConfiguration is not implemented.</Message>' +
+      '<Operation>GetBucketAccelerateConfiguration</Operation>' +
       `<Resource>/photos</Resource><RequestId>0123456789abcdef</RequestId><HostId>${id2}</HostId></Error>`,
   );
   const listed = await pipelineOf({

@@ -23,6 +23,7 @@ import { type Address, isReserved, parseAddress } from './address.ts';
 import type { Account, Authenticated } from './auth/identity.ts';
 import { type AccessRequest, authorize } from './authorize.ts';
 import { parseCopySource } from './copy-source.ts';
+import { addCorsHeaders, answerPreflight, CORS_CONFIG, decodeCors } from './cors.ts';
 import { type Detection, detect } from './detect.ts';
 import { type ErrorCode, S3Error } from './errors.ts';
 import { toS3Error } from './failure-map.ts';
@@ -112,6 +113,10 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     } catch (error) {
       reply = errorReply(error, request, progress, hostId, options.log);
     }
+    const bucket = progress.address?.bucket ?? '';
+    if (request.headers['origin'] !== undefined && bucket !== '' && request.method !== 'OPTIONS') {
+      await addCors(parts.settings, request, reply, bucket);
+    }
     reply.headers['x-amz-request-id'] = request.id;
     reply.headers['x-amz-id-2'] = hostId;
     reply.headers['Server'] = 'Ashlar';
@@ -143,7 +148,9 @@ async function answer(options: Parts, request: RawRequest, progress: Progress): 
   const target = { method: request.method, bucket, key: address.key, query, headers: sentHeaders };
   const detection = detect(target);
   progress.operation = nameOf(detection);
-  if (detection.kind === 'preflight') throw preflightError(sentHeaders);
+  if (detection.kind === 'preflight') {
+    return preflight(options.settings, request.headers, address);
+  }
 
   const sent = options.authenticate(request);
   const isForm = detection.kind === 'operation' && detection.name === 'PostObject';
@@ -306,15 +313,41 @@ function detectionError(
   });
 }
 
-/** No bucket has CORS rules, so no cross-origin request is allowed. */
-function preflightError(headers: HeaderMap): S3Error {
-  return headers['origin'] === undefined
-    ? new S3Error('BadRequest', {
-        message: 'Insufficient information. Origin request header needed.',
-      })
-    : new S3Error('AccessForbidden', {
-        message: 'CORSResponse: CORS is not enabled for this bucket.',
-      });
+/** The answer to an unsigned OPTIONS, by the rules that the bucket has at this moment. */
+async function preflight(
+  source: SettingsSource,
+  headers: HeaderMap,
+  { bucket, key }: Address,
+): Promise<RawReply> {
+  const request = { headers, key };
+  // What is no preflight costs no question.
+  if (bucket === '' || headers['origin'] === undefined) {
+    return answerPreflight(request, { kind: 'found', rules: undefined });
+  }
+  const found = await source.reload(bucket);
+  if (!found.ok) return answerPreflight(request, { kind: 'none' });
+  const rules = found.value.parsed(CORS_CONFIG, decodeCors);
+  return answerPreflight(request, { kind: 'found', rules });
+}
+
+/**
+ * What a browser needs to show a reply to a page of another origin. A reply that went well was made
+ * in the state of the bucket that is kept; a refusal may not have been. Whatever goes wrong here, the
+ * reply stays what it is.
+ */
+async function addCors(
+  source: SettingsSource,
+  request: RawRequest,
+  reply: RawReply,
+  bucket: string,
+): Promise<void> {
+  try {
+    const found = await (reply.status < 400 ? source.get(bucket) : source.reload(bucket));
+    const rules = found.ok ? found.value.parsed(CORS_CONFIG, decodeCors) : undefined;
+    if (rules !== undefined) addCorsHeaders(reply, request, rules);
+  } catch {
+    // The metadata service is away: a page of another origin does not see the reply.
+  }
 }
 
 /** A version id on an operation that takes none would be silently dropped. */

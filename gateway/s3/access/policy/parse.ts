@@ -24,6 +24,9 @@ import type { BucketPolicy, Condition, Statement } from './policy.ts';
 import { parsePrincipals } from './principals.ts';
 import { textList } from './text-list.ts';
 
+/** The configuration of a bucket that holds its policy, as it was sent. */
+export const POLICY_CONFIG = 'policy';
+
 /** Largest policy of a bucket: 20 KiB. */
 export const POLICY_BYTES_MAX = 20 * 1024;
 
