@@ -77,7 +77,15 @@ export interface LayoutState {
 
 /* ------------------------------------------------------------------ jobs */
 
-export const JOBS = ['repair', 'rebalance', 'scrub', 'garbage', 'orphans', 'snapshot'] as const;
+export const JOBS = [
+  'repair',
+  'rebalance',
+  'scrub',
+  'garbage',
+  'orphans',
+  'snapshot',
+  'journal',
+] as const;
 export type JobName = (typeof JOBS)[number];
 
 export interface JobStatus {

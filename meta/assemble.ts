@@ -122,7 +122,7 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
     meta,
     usage: () => catalogue.totalUsage(),
     membership,
-    jobs: [...jobs.list, rebalance, collecting, ...(journaling ? [journaling.job] : [])],
+    jobs: [...jobs.list, rebalance, collecting, ...(journaling?.jobs ?? [])],
     journal: journaling?.admin,
     histogram: () => jobs.histogram(),
     inspect: jobs.inspect,
@@ -150,12 +150,12 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
         round: () => rebalance.round(),
       };
       journaling?.start();
-      const snapshot = journaling ? [journaling.loop] : [];
-      for (const loop of [sweep, collect, move, ...jobs.loops, ...snapshot])
+      for (const loop of [sweep, collect, move, ...jobs.loops, ...(journaling?.loops ?? [])])
         loops.push(startLoop({ ...loop, effects, log }));
     },
     async stop() {
       rebalance.end();
+      journaling?.end();
       await jobs.stop();
       await Promise.all(loops.map((loop) => loop.stop()));
       await journaling?.stop();

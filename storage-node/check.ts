@@ -110,18 +110,78 @@ function soundLength(environment: Environment, key: Buffer): number | undefined 
   return header.length;
 }
 
+/** Touches every page of the metadata journal's trees; with `values` those of its rows, too. */
+function checkJournal(environment: Environment, values: boolean): CheckReport {
+  const report: CheckReport = { blocks: 0, verified: 0, corrupt: 0, stray: 0, examples: [] };
+  for (const table of [environment.blocks, environment.contents]) {
+    for (const key of allKeys(table)) {
+      report.blocks += 1;
+      if (values && table.read(key) !== undefined) report.verified += 1;
+    }
+  }
+  return report;
+}
+
 /* ------------------------------------------------------------------ in a child process */
 
-type FromChild = { progress: number } | { report: CheckReport } | { error: string };
+/** `again`: the error says nothing of the store, it may be tried another time. */
+type FromChild =
+  | { progress: number }
+  | { report: CheckReport }
+  | { error: string; again?: boolean };
+
+/** How LMDB calls a file that is not as it should be. */
+const DAMAGED = /MDB_(CORRUPTED|INVALID|PAGE_NOTFOUND|PAGE_FULL|CURSOR_FULL|VERSION_MISMATCH|BAD_)/;
+/** How a process ends that has touched a damaged file. */
+const DAMAGED_SIGNALS: readonly string[] = ['SIGBUS', 'SIGSEGV', 'SIGABRT', 'SIGILL', 'SIGFPE'];
+
+/** Whether an error of LMDB means that its file is damaged. */
+export function tellsDamage(error: unknown): boolean {
+  return error instanceof Error && DAMAGED.test(error.message);
+}
 
 /**
- * Runs the check in a process of its own. Failure `corrupt` when that one dies or cannot open the
- * store: then this process must not open it either.
+ * Runs the check of a block store in a process of its own. Failure `corrupt` when that one dies or
+ * cannot open the store: then this process must not open it either.
  */
 export async function checkInChild(
   options: CheckOptions,
   progress: (blocks: number) => void,
 ): Promise<CheckReport> {
+  const { report, how } = await runChild('blocks', options, progress);
+  if (report !== undefined) return report;
+  throw new Failure(
+    'corrupt',
+    `the store in ${options.folder} is damaged: its check ended with ${how}. ` +
+      'Move the folder aside and start with an empty one; the cluster then makes its replicas anew.',
+  );
+}
+
+/**
+ * Likewise for the metadata journal of a node: undefined when it can be opened, else what is wrong
+ * with it. Failure `unavailable`: it could not be checked.
+ */
+export async function checkJournalInChild(
+  options: Omit<CheckOptions, 'verifyBytes'>,
+): Promise<string | undefined> {
+  const all = { ...options, verifyBytes: 0 };
+  const { report, how, damaged } = await runChild('journal', all, () => {});
+  if (report !== undefined) return undefined;
+  if (damaged) return how;
+  throw new Failure('unavailable', `the journal in ${options.folder} could not be checked: ${how}`);
+}
+
+interface Ended {
+  report: CheckReport | undefined;
+  how: string;
+  damaged: boolean;
+}
+
+async function runChild(
+  what: 'blocks' | 'journal',
+  options: CheckOptions,
+  progress: (blocks: number) => void,
+): Promise<Ended> {
   const child = spawn(
     process.execPath,
     [
@@ -129,31 +189,28 @@ export async function checkInChild(
       options.folder,
       String(options.mapSizeBytes),
       String(options.verifyBytes),
+      what,
     ],
     { stdio: ['ignore', 'pipe', 'ignore'] },
   );
   let report: CheckReport | undefined;
-  let error: string | undefined;
+  let said: { error: string; again?: boolean } | undefined;
   const lines = createInterface({ input: child.stdout });
   lines.on('line', (line) => {
     const message = parseMessage(line);
     if (message === undefined) return;
     if ('progress' in message) progress(message.progress);
     else if ('report' in message) report = message.report;
-    else error = message.error;
+    else said = message;
   });
   const linesEnd = new Promise<void>((resolve) => lines.once('close', () => resolve()));
-  const how = await new Promise<string>((resolve) => {
+  const end = await new Promise<string>((resolve) => {
     child.once('error', (failure) => resolve(failure.message));
     child.once('exit', (code, signal) => resolve(signal ?? `exit code ${code}`));
   });
   await linesEnd;
-  if (report !== undefined) return report;
-  throw new Failure(
-    'corrupt',
-    `the store in ${options.folder} is damaged: its check ended with ${error ?? how}. ` +
-      'Move the folder aside and start with an empty one; the cluster then makes its replicas anew.',
-  );
+  const damaged = said === undefined ? DAMAGED_SIGNALS.includes(end) : said.again !== true;
+  return { report, how: said?.error ?? end, damaged };
 }
 
 function parseMessage(line: string): FromChild | undefined {
@@ -164,9 +221,9 @@ function parseMessage(line: string): FromChild | undefined {
   }
 }
 
-/** The child. Arguments: folder, map size, bytes to verify. */
+/** The child. Arguments: folder, map size, bytes to verify, what it is. */
 async function main(): Promise<void> {
-  const [folder = '', mapSize, verify] = process.argv.slice(2);
+  const [folder = '', mapSize, verify, what] = process.argv.slice(2);
   const say = (message: FromChild): void => {
     process.stdout.write(`${JSON.stringify(message)}\n`);
   };
@@ -177,11 +234,15 @@ async function main(): Promise<void> {
     // A file that ends early has lost pages, or never had its last, unused ones: reading all tells.
     const whole = statSync(dataFile(folder)).size >= environment.usage().fileBytes;
     const verifyBytes = whole ? Number(verify) : Number.POSITIVE_INFINITY;
-    const report = checkEnvironment(environment, verifyBytes, (progress) => say({ progress }));
+    const report =
+      what === 'journal'
+        ? checkJournal(environment, !whole)
+        : checkEnvironment(environment, verifyBytes, (progress) => say({ progress }));
     await environment.close();
     say({ report });
   } catch (error) {
-    say({ error: error instanceof Error ? error.message : String(error) });
+    const again = !tellsDamage(error);
+    say({ error: error instanceof Error ? error.message : String(error), again });
     process.exitCode = 1;
   }
 }

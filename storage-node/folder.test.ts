@@ -24,6 +24,7 @@ test('a blank folder gets an identity and keeps it', (context) => {
   assert.deepEqual(first.identity, { id: 'node-7', clusterId: undefined, generation: 0 });
   assert.equal(first.unclean, false);
   pretendStore(folder);
+  first.opening();
   first.opened();
   first.join('cluster-1');
   first.release({ clean: true });
@@ -61,12 +62,14 @@ test('a store counts as unclean from its opening to its release in order', (cont
   );
   assert.equal(unclean(), true);
   const orderly = open(folder);
+  orderly.opening();
   orderly.opened();
   orderly.release({ clean: true });
   assert.equal(unclean(), false);
   // Releasing without having opened the store changes nothing.
   assert.equal(unclean(), false);
   const crashed = open(folder);
+  crashed.opening();
   crashed.opened();
   crashed.release({ clean: false });
   assert.equal(unclean(), true);

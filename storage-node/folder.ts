@@ -41,7 +41,9 @@ export interface NodeFolder {
   readonly journal: string;
   /** True when there is a store that was not closed in order: check it before opening it. */
   readonly unclean: boolean;
-  /** The store is open: it is unclean from now on, until `release`. */
+  /** The store is about to be opened, which may end the process: from now on it is unclean. */
+  opening(): void;
+  /** The store is open. */
   opened(): void;
   /** Remembers the cluster, durably. */
   join(clusterId: string): void;
@@ -120,8 +122,12 @@ class OwnedFolder implements NodeFolder {
     return join(this.#folder, 'clean');
   }
 
-  opened(): void {
+  opening(): void {
     rmSync(this.#cleanMarker, { force: true });
+    syncFolder(this.#folder);
+  }
+
+  opened(): void {
     this.identity.generation += 1;
     this.#save();
     syncFolder(this.blocks);

@@ -182,6 +182,41 @@ describe('the journal on a node', () => {
     assert.throws(() => open(disk), refused('corrupt'));
   });
 
+  it('takes a good record in place of a damaged one, and no other', async () => {
+    const all = records(START, 6);
+    const spoiled = [2, 3, 6];
+    for (const order of ['one by one, from the back', 'all at once'] as const) {
+      const { disk, store } = open();
+      const claim = claimOf(1);
+      await store.claim(claim);
+      await store.append({ claim, records: joined(all) });
+      for (const [name, row] of disk.blocks) {
+        if (!name.startsWith('r')) continue;
+        const sequence = Number(Buffer.from(name, 'latin1').readBigUInt64BE(1));
+        if (spoiled.includes(sequence)) row[45] = (row[45] ?? 0) ^ 1;
+      }
+      assert.deepEqual(await bodies(store), ['1/1', '1/4', '1/5']);
+      // Of another line: neither the record after it nor our end knows it.
+      const foreign = records(START, 6, 2);
+      await assert.rejects(
+        store.append({ claim, records: joined(foreign.slice(2, 3)) }),
+        refused('conflict'),
+      );
+      await assert.rejects(
+        store.append({ claim, records: joined(foreign.slice(5)) }),
+        refused('conflict'),
+      );
+      if (order === 'all at once') await store.append({ claim, records: joined(all) });
+      else {
+        for (const sequence of spoiled.toReversed()) {
+          await store.append({ claim, records: joined(all.slice(sequence - 1, sequence)) });
+        }
+      }
+      assert.deepEqual(await bodies(store), ['1/1', '1/2', '1/3', '1/4', '1/5', '1/6']);
+      assert.equal((await store.state()).last.sequence, 6);
+    }
+  });
+
   it('drops old records and snapshots, and keeps the rest', async () => {
     const { store } = open();
     const claim = claimOf(1);

@@ -13,7 +13,7 @@ import type { Clock } from '../base/clock.ts';
 import { Failure, isFailure } from '../base/failure.ts';
 import { CommitWatch } from './commit-watch.ts';
 import type { Environment } from './environment.ts';
-import { decodeJournalRecord, decodeJournalRecords } from './journal-record.ts';
+import { decodeJournalRecord, decodeJournalRecords, type JournalRecord } from './journal-record.ts';
 import {
   JOURNAL_BYTES_MAX,
   type JournalClaim,
@@ -126,11 +126,14 @@ class EnvironmentJournalStore implements JournalStore {
     return this.#inTurn(async () => {
       this.#obey(claim);
       const kept = { ...this.#kept };
-      const fresh = decodeJournalRecords(records).filter(
+      const sent = decodeJournalRecords(records);
+      const mended = this.#damagedAmong(sent);
+      const fresh = sent.filter(
         ({ sequence, checksum }) =>
-          sequence > kept.last.sequence || this.#record(sequence)?.checksum !== checksum,
+          !mended.has(sequence) &&
+          (sequence > kept.last.sequence || this.#record(sequence)?.checksum !== checksum),
       );
-      if (fresh.length === 0) return kept.last;
+      if (fresh.length === 0 && mended.size === 0) return kept.last;
       this.#assertRoom(records.length, 1 / 4);
       for (const { sequence, previous, checksum, generation, bytes } of fresh) {
         if (sequence !== kept.last.sequence + 1 || previous !== kept.last.checksum) {
@@ -140,10 +143,33 @@ class EnvironmentJournalStore implements JournalStore {
         kept.lastGeneration = generation;
         kept.bytes += bytes.length;
       }
+      for (const [sequence, bytes] of mended) this.#put(recordKey(sequence), bytes);
       for (const { sequence, bytes } of fresh) this.#put(recordKey(sequence), bytes);
       await this.#keep(kept);
       return kept.last;
     });
+  }
+
+  /** Records that are damaged here, and whose checksum the record after them, or our state, tells. */
+  #damagedAmong(sent: readonly JournalRecord[]): Map<number, Buffer> {
+    const { base, last } = this.#kept;
+    const found = new Map<number, Buffer>();
+    let after: JournalRecord | undefined;
+    // From the back: one that is replaced tells what the one before it has to be.
+    for (const record of sent.toReversed()) {
+      const { sequence, checksum } = record;
+      const known = after?.sequence === sequence + 1 ? after : undefined;
+      after = undefined;
+      if (sequence <= base.sequence || sequence > last.sequence) continue;
+      after = this.#record(sequence);
+      if (after !== undefined) continue;
+      const next = known ?? this.#record(sequence + 1);
+      const right = sequence === last.sequence ? last.checksum : next?.previous;
+      if (checksum !== right) continue;
+      found.set(sequence, record.bytes);
+      after = record;
+    }
+    return found;
   }
 
   async read({ from, bytesMax }: Parameters<JournalNode['read']>[0]) {

@@ -1,15 +1,34 @@
 import assert from 'node:assert/strict';
-import { closeSync, openSync, rmSync, statSync, truncateSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeSync,
+} from 'node:fs';
+import { once } from 'node:events';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
+import { hashBytes } from '../base/checksum.ts';
 import { systemEffects } from '../base/clock.ts';
 import { silentLog } from '../base/log.ts';
 import { createRpcChannel } from '../base/rpc/client.ts';
 import { createStorageNodeClient, STORAGE_NODE_RPC_LIMITS } from './client.ts';
+import { openEnvironment } from './block-store.ts';
 import { storageNodeConfigSchema } from './config.ts';
 import { exitCodeOf, type RunningStorageNode, startStorageNode } from './main.ts';
 import type { Registrar } from './registrar.ts';
-import { bytesOf, contentOf, keyOf, kind, recordingLog, temporaryFolder } from './test-support.ts';
+import {
+  bytesOf,
+  childJob,
+  contentOf,
+  keyOf,
+  kind,
+  recordingLog,
+  temporaryFolder,
+} from './test-support.ts';
 
 const secret = 'a secret of the tests, long enough';
 const CHECKED = 'the store was not closed in order: checking it first';
@@ -129,4 +148,67 @@ test('a damaged store ends its check, not the storage node', async (context) => 
     });
     assert.ok(messages.includes(CHECKED));
   }
+});
+
+/** Starts a node in a process of its own, which that does not survive. */
+async function expectDeath(context: TestContext, folder: string): Promise<void> {
+  const [, signal] = await once(childJob(context, 'write', folder, '0'), 'exit');
+  assert.match(String(signal), /^SIG/);
+}
+
+test('a damaged metadata journal is set aside, and the blocks are served', async (context) => {
+  const damages: [(file: string) => void, 'killed' | 'in order'][] = [
+    [truncate, 'killed'],
+    [fillWithRubbish, 'killed'],
+    [fillWithRubbish, 'in order'],
+  ];
+  for (const [damage, stopped] of damages) {
+    const { start, messages } = starter(context);
+    const folder = temporaryFolder(context);
+    const settings = { folder, id: 'node-1' };
+    const running = await start(settings);
+    const content = contentOf(bytesOf(100_000, 1));
+    await running.node.put(keyOf(1), content);
+    const claim = { clusterId: 'c', generation: 7, token: 'aa' };
+    const { journal } = running.node;
+    assert.ok(journal);
+    await journal.claim(claim);
+    const snapshot = { sequence: 1, generation: 7 };
+    for (let index = 0; index < 10; index++) {
+      await journal.putChunk({ claim, snapshot, index, bytes: bytesOf(100_000, index) });
+    }
+    await running.close();
+    if (stopped === 'killed') removeCleanMarker(folder);
+    damage(join(folder, 'journal', 'data.mdb'));
+    // Opening it ends the process, once: the next start looks first.
+    if (stopped === 'in order') await expectDeath(context, folder);
+    const again = await start(settings);
+    assert.deepEqual((await again.node.get(keyOf(1))).bytes, content.bytes);
+    assert.equal((await again.node.journal?.state())?.generation, 0);
+    assert.deepEqual(await again.node.journal?.snapshots(), []);
+    assert.ok(messages.some((message) => /metadata journal is damaged: it is set/.test(message)));
+    assert.ok(existsSync(join(folder, 'journal.damaged', 'data.mdb')));
+    await again.close();
+    await (await start(settings)).close();
+    assert.equal(messages.filter((message) => /is set aside/.test(message)).length, 1);
+  }
+});
+
+test('a metadata journal whose state is damaged is set aside, one of a newer version is not', async (context) => {
+  const { start, messages } = starter(context);
+  const folder = temporaryFolder(context);
+  await (await start({ folder })).close();
+  const rewrite = async (value: Buffer): Promise<void> => {
+    const environment = openEnvironment({ folder: join(folder, 'journal'), mapSizeBytes: 2 ** 30 });
+    await environment.blocks.put(Buffer.from('s'), value);
+    await environment.close();
+  };
+  await rewrite(bytesOf(80, 1));
+  await (await start({ folder })).close();
+  assert.equal(messages.filter((message) => /is set aside/.test(message)).length, 1);
+  const newer = Buffer.alloc(73);
+  newer[0] = 99;
+  newer.writeBigUInt64BE(hashBytes(newer.subarray(0, 65)), 65);
+  await rewrite(newer);
+  await assert.rejects(start({ folder }), kind('invalid'));
 });

@@ -2,9 +2,7 @@
  * A storage node: opens its folder and store, serves them, and makes itself known. The `ashlar`
  * command calls this; so does the embedded mode, without an address to listen on.
  */
-import { existsSync, statfsSync } from 'node:fs';
 import { totalmem } from 'node:os';
-import { join } from 'node:path';
 import type { Effects } from '../base/clock.ts';
 import { Failure } from '../base/failure.ts';
 import { EXIT } from '../base/lifecycle.ts';
@@ -16,19 +14,18 @@ import { checkInChild } from './check.ts';
 import type { StorageNodeConfig } from './config.ts';
 import { type NodeFolder, openNodeFolder } from './folder.ts';
 import { type Membership, startMembership } from './membership.ts';
-import { type JournalStore, openJournalStore } from './journal-store.ts';
-import type { JournalNode, StorageNode } from './protocol.ts';
+import type { JournalStore } from './journal-store.ts';
+import { openJournal, problemOfJournal } from './open-journal.ts';
+import type { StorageNode } from './protocol.ts';
 import type { Registrar } from './registrar.ts';
 import { createStorageNodeHandler } from './server.ts';
 import { createStorageNode, healthOf } from './service.ts';
-import type { DiskSpace } from './space.ts';
+import { killSelf, spaceOf } from './surroundings.ts';
 import { type BlockStore, createBlockStore } from './store.ts';
 import { STORAGE_NODE_RPC_LIMITS } from './wire.ts';
 
-/** Address space for the metadata journal: snapshots of some hundred million objects. */
-const JOURNAL_MAP_BYTES = 64 * 1024 ** 3;
-
 export { nodeNameIn } from './folder.ts';
+export { openNodeJournal } from './open-journal.ts';
 
 export interface StorageNodeSurroundings {
   effects: Effects;
@@ -78,9 +75,16 @@ export async function startStorageNode(
   let store: BlockStore | undefined;
   let journal: JournalStore | undefined;
   try {
-    if (folder.unclean) await checkAfterUncleanStop(config, folder, log);
+    const { mapSizeBytes } = config;
+    const [problem] = await Promise.all([
+      problemOfJournal({ folder, mapSizeBytes }),
+      folder.unclean ? checkAfterUncleanStop(config, folder, log) : undefined,
+    ]);
+    folder.opening();
     store = openStore(config, folder, { ...surroundings, log });
-    journal = openJournal(config, folder, { ...surroundings, log });
+    const own = { effects, log, die: surroundings.die };
+    const { freeFloorBytes: floorBytes, watchdogMs } = config;
+    journal = await openJournal({ folder, mapSizeBytes, floorBytes, watchdogMs, ...own }, problem);
     folder.opened();
     return await serve(config, { ...surroundings, log }, folder, { store, journal });
   } catch (error) {
@@ -131,32 +135,6 @@ function openStore(
     warmBytes: config.warmBytes ?? totalmem() / 8,
     die: (reason, cause) => {
       log.error({ reason, error: cause }, 'the store cannot be trusted any more: ending at once');
-      die(reason, cause);
-    },
-  });
-}
-
-/** The metadata journal has an environment of its own, so that a damaged one takes no blocks along. */
-function openJournal(
-  config: StorageNodeConfig,
-  folder: NodeFolder,
-  surroundings: StorageNodeSurroundings,
-): JournalStore {
-  const { log, effects } = surroundings;
-  const environment = openEnvironment({
-    folder: folder.journal,
-    mapSizeBytes: Math.min(config.mapSizeBytes, JOURNAL_MAP_BYTES),
-  });
-  const die = surroundings.die ?? killSelf;
-  return openJournalStore({
-    environment,
-    clock: effects.clock,
-    identity: () => ({ id: folder.identity.id, clusterId: folder.identity.clusterId }),
-    disk: () => spaceOf(folder.journal),
-    floorBytes: config.freeFloorBytes,
-    watchdogMs: config.watchdogMs,
-    die: (reason, cause) => {
-      log.error({ reason, error: cause }, 'the journal cannot be trusted any more: ending at once');
       die(reason, cause);
     },
   });
@@ -241,47 +219,6 @@ function announce(
 }
 
 /**
- * The metadata journal in the folder of a node that is not running, for making the metadata anew.
- * Failures: `unavailable` (the node runs: ask it), `not-found` (no journal there), as for a start.
- */
-export function openNodeJournal(
-  path: string,
-  effects: Effects,
-): { id: string; journal: JournalNode; close(): Promise<void> } {
-  if (!existsSync(join(path, 'node.json'))) {
-    throw new Failure('not-found', `there is no storage node in ${path}`);
-  }
-  const folder = openNodeFolder({ folder: path, newId: () => '' });
-  try {
-    const { id, clusterId } = folder.identity;
-    const environment = openEnvironment({
-      folder: folder.journal,
-      mapSizeBytes: JOURNAL_MAP_BYTES,
-    });
-    const journal = openJournalStore({
-      environment,
-      clock: effects.clock,
-      identity: () => ({ id, clusterId }),
-      disk: () => spaceOf(folder.journal),
-      watchdogMs: 60_000,
-      die: killSelf,
-    });
-    return {
-      id,
-      journal,
-      async close() {
-        await journal.close();
-        // Whether the node was stopped in order stays as it was.
-        folder.release({ clean: false });
-      },
-    };
-  } catch (error) {
-    folder.release({ clean: false });
-    throw error;
-  }
-}
-
-/**
  * How the process should end when `startStorageNode` rejected or `refused` resolved: 78 (do not
  * restart: somebody has to act), 75 (try again), 73 (the folder cannot be used), else 1.
  */
@@ -300,14 +237,4 @@ export function exitCodeOf(error: unknown): number {
     }
   }
   return error instanceof Error && 'syscall' in error ? EXIT.cannotCreate : EXIT.failed;
-}
-
-/** The filesystem under `folder`. */
-function spaceOf(folder: string): DiskSpace {
-  const { bsize, blocks, bavail } = statfsSync(folder);
-  return { capacityBytes: bsize * blocks, freeBytes: bsize * bavail };
-}
-
-function killSelf(): void {
-  process.kill(process.pid, 'SIGKILL');
 }

@@ -182,8 +182,8 @@ export interface JournalNode {
     options?: CallOptions,
   ): Promise<JournalState>;
   /**
-   * Appends encoded records (one after the other). Those that are here already are skipped; one that
-   * does not follow on `last` is Failure `conflict`.
+   * Appends encoded records (one after the other). Those that are here already are skipped, those that
+   * are damaged here are replaced; one that does not follow on `last` is Failure `conflict`.
    */
   append(
     command: { claim: JournalClaim; records: Buffer },

@@ -159,7 +159,7 @@ const JOB_VERBS = [
 const JOBS_OF = {
   repair: ['repair'],
   rebalance: ['rebalance'],
-  scrub: ['scrub'],
+  scrub: ['scrub', 'journal'],
   gc: ['garbage', 'orphans'],
 } as const;
 

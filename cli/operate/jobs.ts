@@ -39,11 +39,18 @@ export async function controlJobs(
 ): Promise<void> {
   const { names, action, rate } = command;
   const statuses: JobStatus[] = [];
-  for (const name of names) {
+  for (const name of await present(operator, names)) {
     const control = rate === undefined ? { name, action } : { name, action, rate };
     statuses.push(await operator.admin.controlJob(control, operator.call));
   }
   print(screen, statuses);
+}
+
+/** A verb for several jobs is for those that there are: without a journal it has no scrub. */
+async function present(operator: Operator, names: readonly JobName[]): Promise<readonly JobName[]> {
+  if (names.length === 1) return names;
+  const there = new Set((await operator.admin.jobs(operator.call)).map(({ name }) => name));
+  return names.filter((name) => there.has(name));
 }
 
 function print(screen: Screen, jobs: readonly JobStatus[]): void {

@@ -75,7 +75,7 @@ async function reachNodes(
     for (const disk of nodeDisks(folder, settings.disks)) {
       const socket = join(folder, 'run', `${disk.id}.sock`);
       try {
-        const { id, journal, close } = openNodeJournal(disk.folder, effects);
+        const { id, journal, close } = await openNodeJournal(disk.folder, effects);
         nodes.push({ id, journal });
         undo.push(close);
       } catch (error) {

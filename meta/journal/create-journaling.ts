@@ -5,23 +5,26 @@ import type { Log } from '../../base/log.ts';
 import type { StorageNode } from '../../storage-node/protocol.ts';
 import type { JournalStatus, MetaAdmin } from '../admin-protocol.ts';
 import type { KeyValueStore } from '../engine/kv.ts';
-import type { JobRows } from '../jobs/job.ts';
+import type { Job, JobRows } from '../jobs/job.ts';
 import type { ClusterView, NodeView } from '../protocol.ts';
 import { createBackup } from './backup.ts';
 import { JournalConnections } from './connections.ts';
 import type { JournaledStore, MetaJournal } from './journal.ts';
+import { JournalScrub, type JournalScrubLimits } from './scrub.ts';
 import { SnapshotJob } from './snapshot-job.ts';
 import { nodesSource } from './source.ts';
 
 /** How long a read waits at the start for the journal to be opened. */
 const READ_WAIT_MS = 3000;
 const SNAPSHOT_LOOK_MS = 500;
+const SCRUB_LOOK_MS = 1000;
 
 export interface JournalingSettings {
   snapshotEveryMs: number;
   journalBytesMax: number;
   /** A store with more rows serves while its first snapshot is made. */
   waitRowsMax: number;
+  scrub?: Partial<JournalScrubLimits> | undefined;
 }
 
 export interface JournalParts {
@@ -65,10 +68,13 @@ export function behindJournal(
 }
 
 export interface Journaling {
-  readonly job: SnapshotJob;
+  /** For the operators' list. */
+  readonly jobs: readonly Job[];
   readonly admin: Pick<MetaAdmin, 'journal' | 'createBackup'>;
-  readonly loop: { name: string; pauseMs: number; round: () => Promise<void> };
+  readonly loops: readonly { name: string; pauseMs: number; round: () => Promise<void> }[];
   start(): void;
+  /** Before the loops are stopped: what takes long is given up. */
+  end(): void;
   stop(): Promise<void>;
 }
 
@@ -94,7 +100,15 @@ export async function createJournaling(
     effects,
     log,
   });
+  const scrub = new JournalScrub({
+    journal,
+    jobRows: options.jobRows,
+    effects,
+    log,
+    limits: settings.scrub,
+  });
   await job.load();
+  await scrub.load();
   const connections = new JournalConnections(options.connectNode);
   // Also those that are down, as far as is known: at a start nobody has said yet that he is up.
   const peers = () =>
@@ -103,8 +117,11 @@ export async function createJournaling(
       return kept === undefined ? [] : [{ id: node.id, journal: kept }];
     });
   return {
-    job,
-    loop: { name: 'snapshot', pauseMs: SNAPSHOT_LOOK_MS, round: () => job.round() },
+    jobs: [job, scrub],
+    loops: [
+      { name: 'snapshot', pauseMs: SNAPSHOT_LOOK_MS, round: () => job.round() },
+      { name: 'journal', pauseMs: SCRUB_LOOK_MS, round: () => scrub.round() },
+    ],
     admin: {
       async journal(): Promise<JournalStatus> {
         const snapshot = job.newest();
@@ -150,6 +167,7 @@ export async function createJournaling(
         firstSnapshot: () => job.first(),
       });
     },
+    end: () => scrub.end(),
     async stop() {
       await journal.stop();
       await connections.close();

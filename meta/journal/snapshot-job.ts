@@ -62,9 +62,11 @@ export class SnapshotJob implements Job {
   readonly #control: JobControl;
   #held: Held[] | undefined;
   /** The nodes that followed when they were last asked, and since when. */
-  #seen: readonly string[] = [];
+  #seen: readonly Peer[] = [];
   #seenAt = 0;
   #wanted = false;
+  /** Nodes that did not take the last one: they wait for the next one that is due by itself. */
+  #failing = new Set<string>();
   #dueAt: number;
   #progress: { rows: number; total: number; sinceMs: number } | undefined;
   #counts = { taken: 0, failed: 0 };
@@ -131,11 +133,12 @@ export class SnapshotJob implements Job {
   async round(): Promise<void> {
     const { journal } = this.#options;
     if (journal.state !== 'open') return;
-    const live = journal.live().map(({ id }) => id);
-    if (live.join() !== this.#seen.join()) {
+    const live = journal.live();
+    // Also one that went and came back in between: it may have an empty disk now.
+    if (live.length !== this.#seen.length || live.some((peer) => !this.#seen.includes(peer))) {
       this.#seen = live;
       this.#seenAt = this.#options.effects.clock.monotonic();
-      await this.look(journal.live());
+      await this.look(live);
     }
     if (!this.#isDue()) return;
     try {
@@ -156,6 +159,8 @@ export class SnapshotJob implements Job {
     if (newest === undefined) return true;
     const settled = effects.clock.monotonic() - this.#seenAt >= SETTLE_MS;
     if (settled && newest.nodes.size < COPIES) return true;
+    // A new node, or one that lost its copy, has only the journal's last records without a snapshot.
+    if (this.#seen.some(({ id }) => !newest.nodes.has(id) && !this.#failing.has(id))) return true;
     if (newest.manifest.until >= journal.head.sequence) return false;
     return journal.bytes > journalBytesMax || effects.clock.monotonic() >= this.#dueAt;
   }
@@ -198,6 +203,7 @@ export class SnapshotJob implements Job {
       const manifest = this.#manifest(name, start, checksums, target.bytes);
       await target.put(MANIFEST_INDEX, encodeManifest(manifest));
       const nodes = new Set(target.peers.map(({ id }) => id));
+      this.#failing = new Set(peers.map(({ id }) => id).filter((id) => !nodes.has(id)));
       this.#held = [{ manifest, nodes }, ...(this.#held ?? [])];
       this.#counts.taken += 1;
       log.info({ ...name, rows: manifest.rows, bytes: manifest.bytes }, 'metadata snapshot taken');

@@ -170,6 +170,31 @@ describe('the metadata journal', () => {
     assert.deepEqual((await rebuilt([b])).rows, range(10));
   });
 
+  it('gives a node that lost its copy a snapshot at once, and does so no more than once', async () => {
+    const { nodes, service } = await begun(10);
+    const [, , c] = nodes;
+    assert.ok(c);
+    await service.job.round();
+    const { taken } = service.job.status().counts;
+    c.mood = 'away';
+    await until(() => service.journal.live().length === 2, 'the node to be missed');
+    c.replace();
+    c.mood = 'well';
+    await until(() => service.journal.live().length === 3, 'the node to be back');
+    await service.job.round();
+    assert.equal(service.job.status().counts['taken'], (taken ?? 0) + 1);
+    await service.job.round();
+    assert.equal(service.job.status().counts['taken'], (taken ?? 0) + 1);
+    await service.commit('k10', 'v10');
+    const { sequence } = service.journal.head;
+    await until(
+      () => service.journal.live().every(({ acked }) => acked >= sequence),
+      'all of them',
+    );
+    await service.stop();
+    assert.deepEqual((await rebuilt([c])).rows, range(11));
+  });
+
   it('takes a disk that was changed between two records for what it is', async () => {
     const { nodes, service } = await begun(3);
     const [, , c] = nodes;
@@ -423,6 +448,97 @@ describe('a start of the metadata service', () => {
     for (const node of [a, b]) node.restart();
     assert.deepEqual((await rebuilt([a, b])).rows, range(20));
     await assert.rejects(rebuilt([a]), (error) => isFailure(error, 'corrupt'));
+  });
+});
+
+/** Flips a bit in each of these rows of a node's journal. */
+function spoil(rows: Map<string, Buffer>, which: (name: string, at: number) => boolean): number {
+  let spoiled = 0;
+  let at = 0;
+  for (const [name, row] of rows) {
+    if (!which(name, at++)) continue;
+    const place = Math.floor(row.length / 2);
+    row[place] = (row[place] ?? 0) ^ 1;
+    spoiled += 1;
+  }
+  return spoiled;
+}
+
+const isRecord = (name: string): boolean => name.startsWith('r');
+
+describe('the scrub of the journal', () => {
+  async function scrubbed({ scrub }: Service): Promise<Record<string, number>> {
+    scrub.run();
+    await scrub.round();
+    const { counts, problem } = scrub.status();
+    if (counts['lost'] === 0) assert.equal(problem, undefined);
+    return counts;
+  }
+
+  it('finds nothing wrong where nothing is', async () => {
+    const { nodes, service } = await begun(30);
+    service.job.run();
+    await service.job.round();
+    await service.commit('k30', 'v30');
+    const { sequence } = service.journal.head;
+    await until(
+      () => service.journal.live().every(({ acked }) => acked >= sequence),
+      'all of them',
+    );
+    const counts = await scrubbed(service);
+    assert.deepEqual([counts['damaged'], counts['lost'], counts['unanswered']], [0, 0, 0]);
+    assert.ok((counts['records'] ?? 0) >= 3 * 30);
+    assert.ok((counts['chunks'] ?? 0) >= 2 * nodes.length);
+    await service.stop();
+  });
+
+  it('replaces damaged records and chunks by those of other nodes', async () => {
+    const { nodes, service } = await begun(30);
+    service.job.run();
+    await service.job.round();
+    for (let n = 30; n < 60; n++) await service.commit(`k${n}`, `v${n}`);
+    const { sequence } = service.journal.head;
+    await until(
+      () => service.journal.live().every(({ acked }) => acked >= sequence),
+      'all of them',
+    );
+    const [a, b, c] = nodes;
+    assert.ok(a && b && c);
+    // Some of each, neighbours and the last one among them; everything of one node.
+    let spoiled = spoil(a.disk.blocks, (name, at) => isRecord(name) && at % 3 !== 0);
+    spoiled += spoil(b.disk.blocks, (name, at) => isRecord(name) && at % 3 === 0);
+    spoiled += spoil(c.disk.contents, () => true);
+    assert.ok(spoiled > 60);
+    const first = await scrubbed(service);
+    assert.deepEqual([first['damaged'], first['repaired'], first['lost']], [spoiled, spoiled, 0]);
+    const second = await scrubbed(service);
+    assert.deepEqual([second['damaged'], second['repaired']], [spoiled, spoiled]);
+    await service.stop();
+    for (const node of nodes) assert.deepEqual((await rebuilt([node])).rows, range(60));
+  });
+
+  it('has a fresh snapshot made when no node has it good any more', async () => {
+    const { folder, nodes, service } = await begun(30);
+    await service.job.round();
+    const { sequence } = service.journal.head;
+    await until(
+      () => service.journal.live().every(({ acked }) => acked >= sequence),
+      'all of them',
+    );
+    // After a restart of the service what is in memory does not help.
+    await service.stop();
+    for (const node of nodes) {
+      spoil(node.disk.blocks, (name) => isRecord(name) && name.endsWith('\x07'));
+      spoil(node.disk.contents, () => true);
+    }
+    await assert.rejects(rebuilt(nodes));
+    const again = await startService({ folder, nodes, boot: 2 });
+    await again.open();
+    const counts = await scrubbed(again);
+    assert.ok((counts['lost'] ?? 0) > 0);
+    await again.job.round();
+    await again.stop();
+    for (const node of nodes) assert.deepEqual((await rebuilt([node])).rows, range(30));
   });
 });
 

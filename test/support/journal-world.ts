@@ -12,6 +12,7 @@ import { type Commit, type CommitResult, STAMP_BYTES } from '../../meta/engine/k
 import { type LmdbStore, openLmdbStore } from '../../meta/engine/lmdb.ts';
 import { JobRows } from '../../meta/jobs/job.ts';
 import { type JournalTimings, MetaJournal } from '../../meta/journal/journal.ts';
+import { JournalScrub } from '../../meta/journal/scrub.ts';
 import { SnapshotJob } from '../../meta/journal/snapshot-job.ts';
 import { openJournalStore } from '../../storage-node/journal-store.ts';
 import {
@@ -85,6 +86,7 @@ export interface Service {
   store: LmdbStore;
   journal: MetaJournal;
   job: SnapshotJob;
+  scrub: JournalScrub;
   /** Resolves when the store is not to be used. */
   refused: Promise<Failure>;
   commit(key: string, value: string | undefined): Promise<CommitResult>;
@@ -137,11 +139,13 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     refused: refused.resolve,
     timings: { roundMs: 5, ackMs: 400, graceMs: 100, ...options.timings },
   });
+  const jobRows = new JobRows(store, systemEffects.random);
+  const scrub = new JournalScrub({ journal, jobRows, effects: systemEffects, log: silentLog });
   const job = new SnapshotJob({
     journal,
     store,
     rows: () => store.usage().rows,
-    jobRows: new JobRows(store, systemEffects.random),
+    jobRows,
     effects: systemEffects,
     log: silentLog,
     everyMs: 3_600_000,
@@ -161,6 +165,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     store,
     journal,
     job,
+    scrub,
     refused: refused.promise,
     commit: (key, value) => store.commit(commitOf(key, value)),
     async read(key) {
