@@ -83,6 +83,11 @@ export type Refusal =
   | 'EntityTooLarge'
   | 'BadDigest'
   | 'InvalidRequest'
+  | 'InvalidArgument'
+  /** The version is protected by object lock. */
+  | 'AccessDenied'
+  /** Object lock and the bucket's versioning do not go together. */
+  | 'InvalidBucketState'
   /** The bucket is not in the state that `expect` names (any more): look at it again. Nothing happened. */
   | 'BucketChanged'
   /** The version is not in the state that `expectObject` names (any more): look at it again. Nothing happened. */
@@ -221,7 +226,21 @@ export interface ObjectLock {
   mode?: 'GOVERNANCE' | 'COMPLIANCE' | undefined;
   /** With `mode`: when the retention ends. */
   untilMs?: number | undefined;
-  legalHold?: true | undefined;
+  /** Absent: it was never set, which is like off. */
+  legalHold?: boolean | undefined;
+}
+
+/** The configuration of a bucket with object lock, as JSON. Such a bucket keeps all versions. */
+export const OBJECT_LOCK_CONFIG = 'object-lock';
+/** Longest default retention (AWS: 100 years). */
+export const RETENTION_DAYS_MAX = 36_500;
+export const RETENTION_YEARS_MAX = 100;
+
+export interface ObjectLockConfiguration {
+  /** Retention of versions that are made without one of their own, counted from their creation. */
+  retention?:
+    | { mode: 'GOVERNANCE' | 'COMPLIANCE'; period: { days: number } | { years: number } }
+    | undefined;
 }
 
 /**
@@ -375,6 +394,18 @@ export interface DeleteObjectCommand extends ExpectsBucket {
   /** This version goes, for good. Without it the bucket's versioning decides what happens. */
   versionId?: string | undefined;
   condition?: WriteCondition | undefined;
+  /** The caller may delete what is under GOVERNANCE, and wants to. */
+  bypassGovernance?: boolean | undefined;
+}
+
+/** What is given replaces what the version has; the other stays. */
+export interface SetObjectLockCommand extends VersionName {
+  /** Without a mode the retention goes. `untilMs` must lie in the future. */
+  retention?: Pick<ObjectLock, 'mode' | 'untilMs'> | undefined;
+  legalHold?: boolean | undefined;
+  /** The caller may shorten what is under GOVERNANCE, and wants to. */
+  bypassGovernance?: boolean | undefined;
+  expectObject?: ObjectState | undefined;
 }
 
 export interface Deleted {
@@ -795,7 +826,7 @@ export interface Meta extends EventMethods {
   reportReplicas(command: { reports: ReplicaReport[] }, options?: CallOptions): Promise<null>;
   status(options?: CallOptions): Promise<MetaStatus>;
 
-  /** Every later commit in the bucket goes by it. */
+  /** Every later commit in the bucket goes by it. InvalidBucketState: object lock needs it enabled. */
   setVersioning(
     command: { bucket: string; versioning: Versioning } & ExpectsBucket,
     options?: CallOptions,
@@ -806,13 +837,23 @@ export interface Meta extends EventMethods {
     command: VersionName & { tags: Tag[]; expectObject?: ObjectState | undefined },
     options?: CallOptions,
   ): Promise<Answer<{ versionId?: string | undefined }>>;
-  /** Replaces those extras of a version that are given; an empty lock takes it off. */
+  /** Replaces those extras of a version that are given. */
   setObjectExtras(
-    command: VersionName &
-      Pick<ObjectExtras, 'acl' | 'lock'> & { expectObject?: ObjectState | undefined },
+    command: VersionName & Pick<ObjectExtras, 'acl'> & { expectObject?: ObjectState | undefined },
     options?: CallOptions,
   ): Promise<Answer<{ versionId?: string | undefined }>>;
-  /** Keeps a configuration of the bucket under a name of ours; without `value` it goes. */
+  /**
+   * Sets the retention or the legal hold of a version. Refused with InvalidRequest in a bucket without
+   * object lock, InvalidArgument for a time in the past, AccessDenied for less than the version has.
+   */
+  setObjectLock(
+    command: SetObjectLockCommand,
+    options?: CallOptions,
+  ): Promise<Answer<{ versionId?: string | undefined }>>;
+  /**
+   * Keeps a configuration of the bucket under a name of ours; without `value` it goes. Object lock is
+   * for buckets with versioning and never goes (InvalidBucketState).
+   */
   setBucketConfig(
     command: { bucket: string; name: string; value?: string | undefined } & ExpectsBucket,
     options?: CallOptions,

@@ -245,7 +245,12 @@ describe('the metadata service over the wire', () => {
       ['setBucketConfig', { bucket: 'b', name: 'tagging' }],
       ['getBucketConfig', { bucket: 'b', name: 'tagging' }],
       ['setObjectTags', { ...place, tags: [], expectObject: { version: 'v', revision: 0 } }],
-      ['setObjectExtras', { ...place, acl: [], lock: {} }],
+      ['setObjectExtras', { ...place, acl: [] }],
+      [
+        'setObjectLock',
+        { ...place, retention: { mode: 'GOVERNANCE', untilMs: 1 }, legalHold: true },
+      ],
+      ['setObjectLock', { ...place, retention: {}, bypassGovernance: true }],
       ['listBuckets', { prefix: '', limit: 1, owner: OWNER }],
       ['findAccount', { by: 'accessKey', value: 'AK' }],
       ['findAccount', { by: 'id', value: '' }],

@@ -83,6 +83,7 @@ export const METHODS = methodTable([
   'setReplication',
   'setObjectExtras',
   'findAccount',
+  'setObjectLock',
 ]);
 
 export type Method = keyof Meta;
@@ -162,11 +163,12 @@ const grant = record({
   ),
   permission: oneOf('FULL_CONTROL', 'READ', 'WRITE', 'READ_ACP', 'WRITE_ACP'),
 });
+const lockMode = oneOf('GOVERNANCE', 'COMPLIANCE');
 const extras = {
   acl: optional(listOf(grant, GRANTS_MAX)),
   lock: optional(
     record({
-      mode: optional(oneOf('GOVERNANCE', 'COMPLIANCE')),
+      mode: optional(lockMode),
       untilMs: optional(time),
       legalHold: optional(flag),
     }),
@@ -235,12 +237,20 @@ export const COMMANDS: Readonly<Record<Method, Shape>> = {
     extras: optional(record(extras)),
     condition,
   }),
-  deleteObject: record({ ...versionName, origin, condition }),
+  deleteObject: record({ ...versionName, origin, condition, bypassGovernance: optional(flag) }),
   deleteObjects: record({
     bucket: text,
     expect,
     origin,
-    keys: listOf(record({ key: text, versionId: optional(text), condition }), DELETE_KEYS_MAX),
+    keys: listOf(
+      record({
+        key: text,
+        versionId: optional(text),
+        condition,
+        bypassGovernance: optional(flag),
+      }),
+      DELETE_KEYS_MAX,
+    ),
   }),
   listObjects: record({
     bucket: text,
@@ -366,9 +376,16 @@ export const COMMANDS: Readonly<Record<Method, Shape>> = {
   setObjectExtras: record({
     ...versionName,
     acl: extras.acl,
-    lock: extras.lock,
     origin,
     expectObject,
   }),
   findAccount: record({ by: oneOf('accessKey', 'id', 'email', 'name', 'number'), value: text }),
+  setObjectLock: record({
+    ...versionName,
+    retention: optional(record({ mode: optional(lockMode), untilMs: optional(time) })),
+    legalHold: optional(flag),
+    bypassGovernance: optional(flag),
+    origin,
+    expectObject,
+  }),
 };

@@ -60,6 +60,12 @@ test('every operation is reached by its request', () => {
     GetBucketCors: told('GET', { ...BUCKET, query: 'cors' }),
     PutBucketCors: told('PUT', { ...BUCKET, query: 'cors' }),
     DeleteBucketCors: told('DELETE', { ...BUCKET, query: 'cors' }),
+    GetObjectLockConfiguration: told('GET', { ...BUCKET, query: 'object-lock' }),
+    PutObjectLockConfiguration: told('PUT', { ...BUCKET, query: 'object-lock' }),
+    GetObjectRetention: told('GET', { ...OBJECT, query: 'retention' }),
+    PutObjectRetention: told('PUT', { ...OBJECT, query: 'retention&versionId=null' }),
+    GetObjectLegalHold: told('GET', { ...OBJECT, query: 'legal-hold' }),
+    PutObjectLegalHold: told('PUT', { ...OBJECT, query: 'legal-hold' }),
     ListObjectVersions: told('GET', { ...BUCKET, query: 'versions&prefix=a' }),
     ListObjects: told('GET', { ...BUCKET, query: 'prefix=a&delimiter=/' }),
     ListObjectsV2: told('GET', { ...BUCKET, query: 'list-type=2&prefix=a' }),
@@ -111,7 +117,7 @@ test('no sub-resource falls through to a plain operation, whatever the method an
 
 test('what S3 has and Ashlar has not is named', () => {
   assert.equal(told('PUT', { ...BUCKET, query: 'website' }), '!PutBucketWebsite');
-  assert.equal(told('PUT', { ...OBJECT, query: 'retention' }), '!PutObjectRetention');
+  assert.equal(told('POST', { ...OBJECT, query: 'restore' }), '!RestoreObject');
   assert.equal(told('POST', { ...OBJECT, query: 'select&select-type=2' }), '!SelectObjectContent');
   assert.equal(told('PUT', { ...OBJECT, query: 'renameObject' }), '!RenameObject');
   assert.equal(told('GET', { query: 'x-id=ListDirectoryBuckets' }), '!ListDirectoryBuckets');

@@ -104,7 +104,7 @@ const BUCKET_RESOURCES: Readonly<Record<string, Methods>> = {
     GET: '!GetBucketNotificationConfiguration',
     PUT: '!PutBucketNotificationConfiguration',
   },
-  'object-lock': { GET: '!GetObjectLockConfiguration', PUT: '!PutObjectLockConfiguration' },
+  'object-lock': { GET: 'GetObjectLockConfiguration', PUT: 'PutObjectLockConfiguration' },
   ownershipControls: {
     GET: '!GetBucketOwnershipControls',
     PUT: '!PutBucketOwnershipControls',
@@ -143,10 +143,10 @@ const OBJECT_RESOURCES: Readonly<Record<string, Methods>> = {
   acl: { GET: '!GetObjectAcl', PUT: '!PutObjectAcl' },
   attributes: { GET: 'GetObjectAttributes' },
   encryption: { PUT: '!UpdateObjectEncryption' },
-  'legal-hold': { GET: '!GetObjectLegalHold', PUT: '!PutObjectLegalHold' },
+  'legal-hold': { GET: 'GetObjectLegalHold', PUT: 'PutObjectLegalHold' },
   renameObject: { PUT: '!RenameObject' },
   restore: { POST: '!RestoreObject' },
-  retention: { GET: '!GetObjectRetention', PUT: '!PutObjectRetention' },
+  retention: { GET: 'GetObjectRetention', PUT: 'PutObjectRetention' },
   select: { POST: '!SelectObjectContent' },
   tagging: {
     GET: 'GetObjectTagging',

@@ -65,6 +65,10 @@ export const ERRORS = {
   },
   InvalidArgument: { status: 400, message: 'Invalid argument.' },
   InvalidBucketName: { status: 400, message: 'The specified bucket is not valid.' },
+  InvalidBucketState: {
+    status: 409,
+    message: 'The request is not valid with the current state of the bucket.',
+  },
   InvalidDigest: {
     status: 400,
     message: 'The Content-MD5 or checksum value that you specified is not valid.',
@@ -94,6 +98,10 @@ export const ERRORS = {
     message: "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.",
   },
   InvalidRequest: { status: 400, message: 'Invalid request.' },
+  InvalidRetentionPeriod: {
+    status: 400,
+    message: 'The default retention period must be a positive number of days or years.',
+  },
   InvalidStorageClass: { status: 400, message: 'The storage class you specified is not valid.' },
   InvalidTag: { status: 400, message: 'The tag provided was not a valid tag.' },
   InvalidToken: { status: 400, message: 'The provided token is malformed or otherwise not valid.' },
@@ -135,6 +143,10 @@ export const ERRORS = {
   NoSuchBucketPolicy: { status: 404, message: 'The bucket policy does not exist' },
   NoSuchCORSConfiguration: { status: 404, message: 'The CORS configuration does not exist' },
   NoSuchKey: { status: 404, message: 'The specified key does not exist.' },
+  NoSuchObjectLockConfiguration: {
+    status: 404,
+    message: 'The specified object does not have a ObjectLock configuration.',
+  },
   NoSuchTagSet: { status: 404, message: 'There is no tag set associated with the bucket.' },
   NoSuchUpload: {
     status: 404,
@@ -148,6 +160,10 @@ export const ERRORS = {
       'A header or query parameter that you provided implies functionality that is not implemented.',
   },
   NotModified: { status: 304, message: 'Not Modified.' },
+  ObjectLockConfigurationNotFoundError: {
+    status: 404,
+    message: 'Object Lock configuration does not exist for this bucket.',
+  },
   OperationAborted: {
     status: 409,
     message:

@@ -24,6 +24,13 @@ export function parseHttpDate(text: string): number | undefined {
   return Number.isNaN(ms) ? undefined : ms;
 }
 
+/** A time as XML documents and a few headers hold it (ISO 8601); `undefined` when it is none. */
+export function parseIsoDate(text: string): number | undefined {
+  const trimmed = text.trim();
+  const ms = ISO_8601.test(trimmed) ? Date.parse(trimmed) : Number.NaN;
+  return Number.isNaN(ms) ? undefined : ms;
+}
+
 let lastSecond = -1;
 let lastText = '';
 

@@ -7,6 +7,7 @@ import { matchesEtag, quoteEtag } from './etag.ts';
 import { formatHttpDate, parseHttpDate } from './http-date.ts';
 import { checksumHeader } from './ingest.ts';
 import { metadataHeaders } from './metadata.ts';
+import { addLockHeaders } from './object-lock.ts';
 import type { OperationRequest, QueryParameters } from './operation.ts';
 import { invalidArgument, partNumberParameter } from './parameters.ts';
 import { contentRange, parseRange, type RangeSpec, resolveRange } from './range.ts';
@@ -157,6 +158,7 @@ export function readReply(
   const versionId = shownVersionId(bucket, object);
   if (versionId !== undefined) headers['x-amz-version-id'] = versionId;
   if (object.tags !== undefined) headers['x-amz-tagging-count'] = object.tags.length;
+  addLockHeaders(headers, object.lock);
   if (status === 206) headers['Content-Range'] = contentRange(range, object.size);
   if (input.part !== undefined) headers['x-amz-mp-parts-count'] = partCount(object);
   if (input.checksums && selection.checksum !== undefined) {

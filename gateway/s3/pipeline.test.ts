@@ -148,7 +148,7 @@ test('headers and parameters that cannot be honoured are refused, harmless ones 
     ['x-amz-server-side-encryption', 'AES256'],
     ['x-amz-server-side-encryption-customer-algorithm', 'AES256'],
     ['x-amz-copy-source-server-side-encryption-customer-key', 'x'],
-    ['x-amz-object-lock-mode', 'GOVERNANCE'],
+    ['x-amz-bucket-object-lock-enabled', 'true'],
     ['x-amz-acl', 'public-read'],
     ['x-amz-grant-read', 'id=x'],
     ['x-amz-write-offset-bytes', '5'],

@@ -170,7 +170,7 @@ async function answer(options: Parts, request: RawRequest, progress: Progress): 
   if (detection.kind !== 'operation') throw detectionError(detection, request.method);
 
   const operation = options.operations[detection.name];
-  screenHeaders(request.method, headers);
+  screenHeaders(request.method, headers, operation.name);
   screenQuery(operation, query);
   if (
     headers['x-amz-expected-bucket-owner'] !== undefined ||

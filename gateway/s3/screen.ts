@@ -3,6 +3,7 @@
  * dropped. A client that asks for encryption, a lock or a public ACL and gets 200 would believe it.
  */
 import { S3Error } from './errors.ts';
+import { LOCKING_OPERATIONS } from './object-lock.ts';
 import type { HeaderMap, RawRequest } from './request.ts';
 
 /** What to do about a header: true lets it pass, false is NotImplemented. */
@@ -28,7 +29,8 @@ const CANNED_ACLS: ReadonlySet<string> = new Set([
 
 const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ['x-amz-acl', acl],
-  ['x-amz-bucket-object-lock-enabled', (value) => value.toLowerCase() === 'false'],
+  ['x-amz-bucket-object-lock-enabled', never],
+  ['x-amz-bucket-object-lock-token', never],
   ['x-amz-object-ownership', only('BucketOwnerEnforced')],
   ['x-amz-bucket-namespace', only('global')],
   ['x-amz-write-offset-bytes', never],
@@ -43,8 +45,20 @@ const REFUSED_PREFIXES: readonly string[] = [
   'x-amz-rename-source-',
 ];
 
+/** Headers that some operations act on; to all others the rules above apply. */
+const HONOURED: readonly { prefix: string; operations: readonly string[] }[] = [
+  { prefix: 'x-amz-object-lock-', operations: LOCKING_OPERATIONS },
+  { prefix: 'x-amz-bucket-object-lock-enabled', operations: ['CreateBucket'] },
+];
+
+function isHonoured(header: string, operation: string): boolean {
+  return HONOURED.some(
+    ({ prefix, operations }) => header.startsWith(prefix) && operations.includes(operation),
+  );
+}
+
 /** Throws NotImplemented, or InvalidArgument for values that S3 itself does not know. */
-export function screenHeaders(method: string, headers: HeaderMap): void {
+export function screenHeaders(method: string, headers: HeaderMap, operation: string): void {
   for (const name in headers) {
     if (!name.startsWith('x-amz-')) continue;
     const value = headers[name];
@@ -54,7 +68,7 @@ export function screenHeaders(method: string, headers: HeaderMap): void {
       rule === undefined
         ? !REFUSED_PREFIXES.some((prefix) => name.startsWith(prefix))
         : rule(value);
-    if (!passes) throw notImplemented(name);
+    if (!passes && !isHonoured(name, operation)) throw notImplemented(name);
   }
   // A part of an object stored as if it were the whole would be silent corruption (RFC 9110 14.5).
   if (method === 'PUT' && headers['content-range'] !== undefined) {

@@ -18,6 +18,7 @@ import {
   type CreateBucketCommand,
   type ExpectsBucket,
   type Meta,
+  OBJECT_LOCK_CONFIG,
   type Versioning,
 } from '../protocol.ts';
 import { createAttempts } from './attempts.ts';
@@ -55,6 +56,17 @@ const NAMES_MAX = 10_000;
 /** Never seen outside: the step is run again. */
 const BEING_DELETED: Answer<never> = { ok: false, refusal: 'OperationAborted' };
 const NO_SUCH_BUCKET: Answer<never> = { ok: false, refusal: 'NoSuchBucket' };
+const NOT_LOCKABLE: Answer<never> = {
+  ok: false,
+  refusal: 'InvalidBucketState',
+  message: "Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration",
+};
+const NOT_SUSPENDABLE: Answer<never> = {
+  ok: false,
+  refusal: 'InvalidBucketState',
+  message:
+    'An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.',
+};
 const BUCKET_CHANGED: Answer<never> = { ok: false, refusal: 'BucketChanged' };
 
 /** Keys of rows that lie under a bucket's number. */
@@ -128,6 +140,7 @@ function createBucketStep(
   const id = next.value?.next ?? 1;
   const { name, owner, region, versioning } = command;
   const configs = Object.keys(command.configs ?? {}).sort();
+  if (configs.includes(OBJECT_LOCK_CONFIG) && versioning !== 'Enabled') return NOT_LOCKABLE;
   const bucket: Bucket = { id, name, owner, region, createdMs: draft.nowMs, revision: 1, configs };
   if (versioning !== undefined) bucket.versioning = versioning;
   for (const [config, value] of Object.entries(command.configs ?? {})) {
@@ -170,6 +183,8 @@ function setVersioningStep(draft: Draft, name: string, versioning: Versioning): 
   const row = draft.row(bucketKey(name), bucketCodec);
   if (row === undefined) return PENDING;
   if (row.value === null) return NO_SUCH_BUCKET;
+  const locks = row.value.configs.includes(OBJECT_LOCK_CONFIG);
+  if (locks && versioning !== 'Enabled') return NOT_SUSPENDABLE;
   const next = { ...row.value, versioning, revision: row.value.revision + 1 };
   if (row.value.versioning !== versioning) draft.put(row, next);
   return { ok: true, value: publicBucket(next) };
@@ -181,6 +196,9 @@ function setConfigStep(
   bucket: BucketRow,
   { name, value }: { name: string; value?: string | undefined },
 ): Answer<null> {
+  if (name === OBJECT_LOCK_CONFIG && (value === undefined || bucket.versioning !== 'Enabled')) {
+    return NOT_LOCKABLE;
+  }
   const row = draft.row(settingKey(bucket.id, name), settingCodec);
   const own = draft.row(bucketKey(bucket.name), bucketCodec);
   if (row === undefined || own === undefined) return PENDING;

@@ -57,6 +57,7 @@ export type CatalogueMethods = Pick<
   | 'setVersioning'
   | 'listVersions'
   | 'setObjectTags'
+  | 'setObjectLock'
   | 'setBucketConfig'
   | 'getBucketConfig'
   | 'getBucketSettings'

@@ -31,7 +31,7 @@ import { enqueue } from './references.ts';
 import { PENDING } from './runner.ts';
 import type { Turns } from './turns.ts';
 import { asMissing, NO_SUCH_UPLOAD, readPartRows, uploadTurn } from './uploads.ts';
-import type { Scope } from './usage.ts';
+import { type Scope, scopeOf } from './usage.ts';
 import { addVersion, objectOf, shownVersion } from './versions.ts';
 
 /** How long the answer of a completed upload is kept for repetitions: a day and some clock error. */
@@ -312,9 +312,8 @@ export function createComplete(settings: CompleteSettings): Pick<Meta, 'complete
       command,
       (id) => [uploadKey(id, key, uploadId), completedKey(uploadId), objectKey(id, key)],
       (draft, row) => {
-        const { id: bucketId, versioning } = row;
         const events = eventScope(row, command.origin, settings.eventsMax);
-        return step(draft, { bucketId, lane, versioning, events });
+        return step(draft, { ...scopeOf(row, lane), events });
       },
       { onConflict: conflictOf(condition) },
     );

@@ -21,6 +21,7 @@ import {
   type ObjectRecord,
   type ObjectState,
   type PutObjectCommand,
+  type SetObjectLockCommand,
   type Tag,
   type VersionName,
   type WriteCondition,
@@ -32,6 +33,7 @@ import { type Draft, rawCodec } from './draft.ts';
 import { eventScope } from './event-scope.ts';
 import { emitEvent, planUpdate } from './events.ts';
 import { blobKey, bucketKey, isVersion, objectKey, versionKey } from './keyspace.ts';
+import { changedLock, isLocked, LOCKED, NO_LOCK_CONFIGURATION } from './locks.ts';
 import { readFirstPage } from './part-lists.ts';
 import {
   bucketCodec,
@@ -45,7 +47,7 @@ import {
 import { acquire, addFreshBlob, queueMissing } from './references.ts';
 import { PENDING } from './runner.ts';
 import type { Turns } from './turns.ts';
-import type { Scope } from './usage.ts';
+import { type Scope, scopeOf } from './usage.ts';
 import {
   addVersion,
   answersTo,
@@ -76,6 +78,7 @@ type ObjectMethods = Pick<
   | 'setObjectTags'
   | 'setReplication'
   | 'setObjectExtras'
+  | 'setObjectLock'
 >;
 
 /** Throws Failure `invalid` for what can be no key: callers have validated it. */
@@ -119,7 +122,8 @@ export function putObjectStep(
   if (data.kind === 'blob' && row.value?.data.kind === 'blob') {
     if (row.value.data.blob === data.blob) return { ok: true, value: written(scope, row.value) };
   }
-  const refused = judgeWrite(command.condition, objectOf(row.value));
+  const refused =
+    judgeLockOfNew(scope, command.object) ?? judgeWrite(command.condition, objectOf(row.value));
   if (refused !== undefined) return refused;
   if (data.kind === 'blob' && !addFreshBlob(draft, data)) return PENDING;
   if (!queueMissing(draft, scope, command.missing)) return PENDING;
@@ -147,7 +151,8 @@ export function copyObjectStep(
   if (source === null || source.version !== version || source.marker === true) {
     return { ok: false, refusal: 'SourceChanged' };
   }
-  const refused = judgeWrite(command.condition, objectOf(target.value));
+  const refused =
+    judgeLockOfNew(scope, command.extras) ?? judgeWrite(command.condition, objectOf(target.value));
   if (refused !== undefined) return refused;
   const { size, etag, data } = source;
   const metadata = command.metadata ?? source;
@@ -180,12 +185,21 @@ export function copyObjectStep(
   return { ok: true, value: { ...written(scope, record), checksum } };
 }
 
+/** Only a bucket with object lock takes locks. */
+export function judgeLockOfNew(
+  { locks }: Pick<Scope, 'locks'>,
+  extras: ObjectExtras | undefined,
+): Answer<never> | undefined {
+  return extras?.lock !== undefined && locks !== true ? NO_LOCK_CONFIGURATION : undefined;
+}
+
 export function deleteObjectStep(
   draft: Draft,
-  scope: Scope,
+  bucket: Scope,
   command: Omit<DeleteObjectCommand, 'bucket'>,
 ): Answer<Deleted> {
-  const { key, versionId, condition } = command;
+  const { key, versionId, condition, bypassGovernance } = command;
+  const scope: Scope = { ...bucket, bypassGovernance };
   if (versionId !== undefined)
     return deleteVersionStep(draft, scope, { key, versionId, condition });
   const row = draft.row(objectKey(scope.bucketId, key), objectCodec);
@@ -196,6 +210,7 @@ export function deleteObjectStep(
   const existed = found !== null;
   if (scope.versioning === undefined) {
     if (row.value === null) return { ok: true, value: { existed } };
+    if (isLocked(row.value, draft.nowMs, bypassGovernance)) return LOCKED;
     const place = { head: row, row };
     return removeVersion(draft, scope, key, place) ? { ok: true, value: { existed } } : PENDING;
   }
@@ -232,6 +247,7 @@ function deleteVersionStep(
   if (value === null) return { ok: true, value: { existed: false, versionId } };
   const refused = judgeDelete(condition, value);
   if (refused !== undefined) return refused;
+  if (isLocked(value, draft.nowMs, scope.bypassGovernance)) return LOCKED;
   if (!removeVersion(draft, scope, key, place)) return PENDING;
   const deleted: Deleted = { existed: true, versionId };
   if (value.marker === true) deleted.marker = true;
@@ -240,12 +256,15 @@ function deleteVersionStep(
 
 type ChangeOfVersion = Omit<VersionName, 'bucket'> & { expectObject?: ObjectState | undefined };
 
+/** What becomes different of a version, or why it may not. */
+type Change = (value: VersionRow) => Answer<Partial<VersionRow>>;
+
 /** Changes what is said of a version; its content, its name and its time stay. */
 function changeVersionStep(
   draft: Draft,
   scope: Scope,
   { key, versionId, expectObject }: ChangeOfVersion,
-  { change, type }: { change: Partial<VersionRow>; type: EventType | undefined },
+  { change, type }: { change: Change; type: EventType | undefined },
 ): Answer<{ versionId?: string | undefined }> {
   const place = namedPlace(draft, scope, key, versionId);
   if (place === undefined) return PENDING;
@@ -257,9 +276,13 @@ function changeVersionStep(
     const expected = expectObject.version === value.version && expectObject.revision === revision;
     if (!expected) return { ok: false, refusal: 'ObjectChanged' };
   }
-  const replication = planUpdate(draft, scope, value);
+  const changed = change(value);
+  if (!changed.ok) return changed;
+  // What makes no event leaves the replica as it is.
+  const status = { status: value.replication };
+  const replication = type === undefined ? status : planUpdate(draft, scope, value);
   if (replication === undefined) return PENDING;
-  const record: VersionRow = { ...value, ...change, revision: revision + 1 };
+  const record: VersionRow = { ...value, ...changed.value, revision: revision + 1 };
   if (replication.status !== value.replication) record.replication = replication.status;
   draft.put(place.row, record);
   const shown = shownVersion(scope, value);
@@ -275,7 +298,7 @@ function setTagsStep(
 ): Answer<{ versionId?: string | undefined }> {
   const none = command.tags.length === 0;
   return changeVersionStep(draft, scope, command, {
-    change: { tags: none ? undefined : command.tags },
+    change: () => ({ ok: true, value: { tags: none ? undefined : command.tags } }),
     type: none ? 'ObjectTagging:Delete' : 'ObjectTagging:Put',
   });
 }
@@ -283,14 +306,25 @@ function setTagsStep(
 function setExtrasStep(
   draft: Draft,
   scope: Scope,
-  { acl, lock, ...command }: ChangeOfVersion & Pick<ObjectExtras, 'acl' | 'lock'>,
+  { acl, ...command }: ChangeOfVersion & Pick<ObjectExtras, 'acl'>,
 ): Answer<{ versionId?: string | undefined }> {
-  const change: ObjectExtras = extrasOf({ acl, lock });
-  if (lock !== undefined && lock.mode === undefined && lock.legalHold === undefined) {
-    change.lock = undefined;
-  }
   const type = acl === undefined ? undefined : 'ObjectAcl:Put';
+  const change: Change = () => ({ ok: true, value: extrasOf({ acl }) });
   return changeVersionStep(draft, scope, command, { change, type });
+}
+
+/** Gives a version another retention or legal hold, as far as those that it has allow. */
+function setLockStep(
+  draft: Draft,
+  scope: Scope,
+  command: SetObjectLockCommand,
+): Answer<{ versionId?: string | undefined }> {
+  if (scope.locks !== true) return NO_LOCK_CONFIGURATION;
+  const change: Change = ({ lock = {} }) => {
+    const next = changedLock(lock, command, draft.nowMs);
+    return next.ok ? { ok: true, value: { lock: next.value } } : next;
+  };
+  return changeVersionStep(draft, scope, command, { change, type: undefined });
 }
 
 /** Says how the replication of exactly this version stands. */
@@ -343,10 +377,8 @@ export function conflictOf(condition: WriteCondition | undefined): Answer<never>
 
 export function createObjects(settings: ObjectsSettings): ObjectMethods {
   const { store, buckets, turns, lane, eventsMax } = settings;
-  const scopeOf = (row: BucketRow, { origin }: ExpectsBucket): Scope => {
-    const { id: bucketId, versioning, owner } = row;
-    const events = eventScope(row, origin, eventsMax);
-    return { bucketId, lane, versioning, owner, events };
+  const scopeIn = (row: BucketRow, { origin }: ExpectsBucket): Scope => {
+    return { ...scopeOf(row, lane), events: eventScope(row, origin, eventsMax) };
   };
 
   function deleteObject(command: DeleteObjectCommand): Promise<Answer<Deleted>> {
@@ -356,7 +388,7 @@ export function createObjects(settings: ObjectsSettings): ObjectMethods {
       buckets.run(
         command,
         (bucketId) => keysOfVersion(bucketId, command),
-        (draft, row) => deleteObjectStep(draft, scopeOf(row, command), command),
+        (draft, row) => deleteObjectStep(draft, scopeIn(row, command), command),
         { onConflict: conflictOf(condition) },
       ),
     );
@@ -372,7 +404,7 @@ export function createObjects(settings: ObjectsSettings): ObjectMethods {
       (bucketId) => keys.flatMap((command) => keysOfVersion(bucketId, command)),
       (draft, row) => {
         if (keys.length > batchOf(row)) return { ok: false, refusal: 'OperationAborted' };
-        const scope = scopeOf(row, bucket);
+        const scope = scopeIn(row, bucket);
         const value = keys.map((command) => deleteObjectStep(draft, scope, command));
         return { ok: true, value };
       },
@@ -421,7 +453,7 @@ export function createObjects(settings: ObjectsSettings): ObjectMethods {
             if (data.kind === 'blob') keys.push(blobKey(data.blob));
             return keys;
           },
-          (draft, row) => putObjectStep(draft, scopeOf(row, command), command),
+          (draft, row) => putObjectStep(draft, scopeIn(row, command), command),
           { onConflict: conflictOf(condition) },
         ),
       );
@@ -440,7 +472,7 @@ export function createObjects(settings: ObjectsSettings): ObjectMethods {
             if (hint !== undefined) keys.push(objectKey(hint, source.key));
             return keys;
           },
-          (draft, row) => copyObjectStep(draft, scopeOf(row, command), command),
+          (draft, row) => copyObjectStep(draft, scopeIn(row, command), command),
           { onConflict: conflictOf(condition) },
         ),
       );
@@ -472,7 +504,19 @@ export function createObjects(settings: ObjectsSettings): ObjectMethods {
         buckets.run(
           command,
           (bucketId) => keysOfVersion(bucketId, command),
-          (draft, row) => setTagsStep(draft, scopeOf(row, command), command),
+          (draft, row) => setTagsStep(draft, scopeIn(row, command), command),
+        ),
+      );
+    },
+
+    async setObjectLock(command) {
+      const { bucket, key } = command;
+      checkKey(key);
+      return turns.take([turnOf(bucket, key)], () =>
+        buckets.run(
+          command,
+          (bucketId) => keysOfVersion(bucketId, command),
+          (draft, row) => setLockStep(draft, scopeIn(row, command), command),
         ),
       );
     },
@@ -484,7 +528,7 @@ export function createObjects(settings: ObjectsSettings): ObjectMethods {
         buckets.run(
           command,
           (bucketId) => keysOfVersion(bucketId, command),
-          (draft, row) => setExtrasStep(draft, scopeOf(row, command), command),
+          (draft, row) => setExtrasStep(draft, scopeIn(row, command), command),
         ),
       );
     },
@@ -496,7 +540,7 @@ export function createObjects(settings: ObjectsSettings): ObjectMethods {
         buckets.run(
           command,
           (bucketId) => keysOfVersion(bucketId, { key, versionId: version }),
-          (draft, row) => setReplicationStep(draft, scopeOf(row, command), command),
+          (draft, row) => setReplicationStep(draft, scopeIn(row, command), command),
         ),
       );
     },

@@ -179,7 +179,8 @@ function packLock(lock: ObjectLock | undefined): unknown[] | null {
   if (lock === undefined) return null;
   const { mode, untilMs, legalHold } = lock;
   if (mode === undefined && legalHold === undefined) return null;
-  return [mode === undefined ? null : LOCK_MODES.indexOf(mode), untilMs ?? null, legalHold ? 1 : 0];
+  const hold = legalHold === undefined ? null : Number(legalHold);
+  return [mode === undefined ? null : LOCK_MODES.indexOf(mode), untilMs ?? null, hold];
 }
 
 function unpackLock(field: unknown): ObjectLock {
@@ -187,7 +188,7 @@ function unpackLock(field: unknown): ObjectLock {
   const lock: ObjectLock = {};
   if (mode !== null) lock.mode = member(LOCK_MODES, mode);
   if (untilMs !== null) lock.untilMs = number(untilMs);
-  if (legalHold === 1) lock.legalHold = true;
+  if (legalHold !== null) lock.legalHold = legalHold === 1;
   return lock;
 }
 

@@ -23,7 +23,7 @@ import type { Attempts } from './attempts.ts';
 import { type Buckets } from './buckets.ts';
 import type { Draft } from './draft.ts';
 import { blobKey, isUploadId, numberOfPart, partBounds, partKey, uploadKey } from './keyspace.ts';
-import { checkKey, checkLease, checkNewData } from './objects.ts';
+import { checkKey, checkLease, checkNewData, judgeLockOfNew } from './objects.ts';
 import {
   blobCodec,
   extrasOf,
@@ -35,7 +35,7 @@ import {
 import { acquire, addFreshBlob, enqueue, queueMissing, release } from './references.ts';
 import { PENDING } from './runner.ts';
 import type { Turns } from './turns.ts';
-import type { Scope } from './usage.ts';
+import { type Scope, scopeOf } from './usage.ts';
 
 export const NO_SUCH_UPLOAD: Answer<never> = { ok: false, refusal: 'NoSuchUpload' };
 
@@ -68,6 +68,8 @@ function createUploadStep(
   command: CreateUploadCommand,
   uploadId: string,
 ): Answer<Upload> {
+  const refused = judgeLockOfNew(scope, command);
+  if (refused !== undefined) return refused;
   const row: UploadRow = {
     createdMs: draft.nowMs,
     owner: command.owner,
@@ -267,8 +269,8 @@ export function createUploads(settings: UploadsSettings): UploadMethods {
       return buckets.run(
         command,
         () => [],
-        (draft, { id }) =>
-          createUploadStep(draft, { bucketId: id, lane }, command, settings.newUploadId()),
+        (draft, row) =>
+          createUploadStep(draft, scopeOf(row, lane), command, settings.newUploadId()),
       );
     },
 

@@ -3,10 +3,11 @@
  * exact, in one lane per metadata server, so that no two servers fight for a row.
  */
 import { type KeyValueStore, KV_LIMITS } from '../engine/kv.ts';
-import type { BucketUsage, Versioning } from '../protocol.ts';
+import { type BucketUsage, OBJECT_LOCK_CONFIG, type Versioning } from '../protocol.ts';
 import type { Draft } from './draft.ts';
 import type { EventScope } from './event-scope.ts';
 import { usageBounds, usageBoundsAll, usageKey, usageKindOf } from './keyspace.ts';
+import type { BucketRow } from './records.ts';
 
 /** What steps need to know besides their rows. */
 export interface Scope {
@@ -19,6 +20,15 @@ export interface Scope {
   owner?: string | undefined;
   /** Of its outbox; absent: nobody wants to know what happens in the bucket. */
   events?: EventScope | undefined;
+  /** The bucket has object lock. */
+  locks?: boolean | undefined;
+  /** What is under GOVERNANCE may go. */
+  bypassGovernance?: boolean | undefined;
+}
+
+/** What steps in a bucket need to know of it. */
+export function scopeOf({ id, versioning, owner, configs }: BucketRow, lane: number): Scope {
+  return { bucketId: id, lane, versioning, owner, locks: configs.includes(OBJECT_LOCK_CONFIG) };
 }
 
 /** Counts objects and bytes that come and go with the draft's commit. */

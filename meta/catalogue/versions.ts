@@ -12,6 +12,7 @@ import type { Draft, Row } from './draft.ts';
 import { type Creation, creationType, emitEvent, planReplication } from './events.ts';
 import { nextVersion } from './ids.ts';
 import { isVersion, objectKey, versionKey } from './keyspace.ts';
+import { assertUnlocked, lockOfNew } from './locks.ts';
 import { objectCodec, type VersionRow } from './records.ts';
 import { release } from './references.ts';
 import { countUsage, type Scope } from './usage.ts';
@@ -103,8 +104,8 @@ export function markerAnswer(
 /**
  * Makes `next` the current version of the key, with the counters and the fate of what was there: in
  * a bucket with versioning the old one stays, below the new one; otherwise the new one replaces the
- * version that goes by `null`, wherever that is. Makes the event. The references of the new data are
- * the caller's.
+ * version that goes by `null`, wherever that is. In a bucket with object lock it gets the default
+ * retention unless it has one. Makes the event. The references of the new data are the caller's.
  */
 export function addVersion(
   draft: Draft,
@@ -122,6 +123,11 @@ export function addVersion(
   const version = nextVersion(old?.version, modifiedMs, draft.ids.random(8));
   const record: VersionRow = { ...next, version, modifiedMs };
   if (replication.status !== record.replication) record.replication = replication.status;
+  if (next.marker !== true) {
+    const locked = lockOfNew(draft, scope, next.lock, modifiedMs);
+    if (locked === undefined) return undefined;
+    if (locked.lock !== undefined) record.lock = locked.lock;
+  }
   if (old === null) {
     if (named) record.named = true;
     countUsage(draft, scope, 1, next.size);
@@ -166,6 +172,7 @@ function replaceNullHead(
   scope: Scope,
   { old, key, record }: { old: VersionRow; key: string; record: VersionRow },
 ): boolean {
+  assertUnlocked(draft, scope, old);
   if (old.older === undefined) return release(draft, scope, old.data);
   const below = draft.row(versionKey(scope.bucketId, key, old.older), objectCodec);
   if (below === undefined || !release(draft, scope, old.data)) return false;
@@ -196,6 +203,7 @@ function takeOut(
   assert(row.value !== null && head.value !== null, 'an older version has a current one');
   const { older, newer, version, data, size } = row.value;
   assert(newer !== undefined, 'an older version has a newer one');
+  assertUnlocked(draft, scope, row.value);
   const keyOf = (id: string) => versionKey(scope.bucketId, key, id);
   const above = newer === head.value.version ? head : draft.row(keyOf(newer), objectCodec);
   const below = older === undefined ? null : draft.row(keyOf(older), objectCodec);
@@ -218,6 +226,7 @@ function takeOut(
  */
 function removeHead(draft: Draft, scope: Scope, key: string, head: Row<VersionRow>): boolean {
   assert(head.value !== null, 'there is a current version');
+  assertUnlocked(draft, scope, head.value);
   const { older, olderNull, data, size } = head.value;
   const next =
     older === undefined ? null : draft.row(versionKey(scope.bucketId, key, older), objectCodec);

@@ -177,6 +177,7 @@ export function createMapMeta(view: ClusterView): MapMeta {
     setVersioning: refuse,
     listVersions: refuse,
     setObjectTags: refuse,
+    setObjectLock: refuse,
     setBucketConfig: refuse,
     getBucketConfig: refuse,
     getBucketSettings: refuse,

@@ -83,6 +83,7 @@ const GUARDED = [
   'setVersioning',
   'listVersions',
   'setObjectTags',
+  'setObjectLock',
   'setBucketConfig',
   'getBucketConfig',
   'setObjectExtras',

@@ -4,6 +4,7 @@ import type {
   Answer,
   Bucket,
   CopyObjectCommand,
+  ObjectLock,
   ObjectRecord,
   SystemMetadata,
   Tag,
@@ -15,6 +16,7 @@ import { type CopySource, parseCopySource, unwrapSource } from '../copy-source.t
 import { S3Error } from '../errors.ts';
 import { checksumAlgorithm } from '../ingest.ts';
 import { parseStorageClass, parseSystemMetadata, parseUserMetadata } from '../metadata.ts';
+import { checkLockOfNew, parseLockHeaders } from '../object-lock.ts';
 import { type Context, defineOperation } from '../operation.ts';
 import { invalidArgument } from '../parameters.ts';
 import { unwrap } from '../refusal.ts';
@@ -42,6 +44,7 @@ interface Input {
   /** Something that a copy onto itself would change. */
   changes: boolean;
   algorithm: ChecksumAlgorithm | undefined;
+  lock: ObjectLock | undefined;
   condition: WriteCondition | undefined;
 }
 
@@ -83,10 +86,12 @@ export const copyObject = defineOperation<Input, Output>({
         headers['x-amz-storage-class'] !== undefined ||
         system.websiteRedirectLocation !== undefined,
       algorithm,
+      lock: parseLockHeaders(headers),
       condition: parseWriteCondition(headers),
     };
   },
   async execute(input, context) {
+    checkLockOfNew(input.lock, context.settings, context.clock.now());
     if (input.source.versionId === undefined) refuseNothing(input);
     for (let attempt = 1; ; attempt++) {
       const answer = await copyOnce(input, context);
@@ -149,6 +154,7 @@ async function copyOnce(input: Input, context: Context): Promise<Answer<Output>>
     owner: context.account.id,
     metadata: metadataOf(input, object),
     ...(input.tags && { tags: input.tags }),
+    ...(input.lock && { extras: { lock: input.lock } }),
     checksum,
     condition: input.condition,
   };

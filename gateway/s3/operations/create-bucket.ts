@@ -1,5 +1,8 @@
+import { OBJECT_LOCK_CONFIG } from '../../../meta/protocol.ts';
 import { S3Error } from '../errors.ts';
-import { defineOperation } from '../operation.ts';
+import { encodeLockConfiguration } from '../object-lock.ts';
+import { type Context, defineOperation } from '../operation.ts';
+import { invalidArgument } from '../parameters.ts';
 import { refusalError } from '../refusal.ts';
 import { readCreateBucketConfiguration } from '../xml/create-bucket-configuration.ts';
 import { CLASSIC_REGION } from '../xml/location-constraint.ts';
@@ -7,6 +10,8 @@ import { CLASSIC_REGION } from '../xml/location-constraint.ts';
 interface Input {
   bucket: string;
   locationConstraint: string | undefined;
+  /** With object lock, and therefore versioning, from the start. */
+  locks: boolean;
 }
 
 /** The old name of eu-west-1. */
@@ -16,8 +21,7 @@ const EU_REGION = 'eu-west-1';
 const REGION_PATTERN = /^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$/;
 
 /**
- * CreateBucket. Headers that ask for another than a private, unlocked bucket never get here
- * (`screen.ts`). Creating a bucket again that one owns already is a success in us-east-1 and
+ * CreateBucket. Headers that ask for another than a private bucket never get here (`screen.ts`). Creating a bucket again that one owns already is a success in us-east-1 and
  * BucketAlreadyOwnedByYou elsewhere, as AWS has it (CreateBucket, "BucketAlreadyOwnedByYou").
  */
 export const createBucket = defineOperation<Input, string>({
@@ -25,20 +29,41 @@ export const createBucket = defineOperation<Input, string>({
   permission: 's3:CreateBucket',
   body: 'xml',
   query: [],
-  parse({ bucket, xml }) {
+  parse({ bucket, headers, xml }) {
     const { locationConstraint } =
       xml.trim() === '' ? { locationConstraint: undefined } : readCreateBucketConfiguration(xml);
-    return { bucket, locationConstraint };
+    return { bucket, locationConstraint, locks: parseLocks(headers[LOCKS]) };
   },
-  async execute({ bucket, locationConstraint }, { meta, account, region, signal }) {
+  async execute({ bucket, locationConstraint, locks }, context) {
+    const { meta, account, region, signal } = context;
     checkLocation(locationConstraint, region);
-    const answer = await meta.createBucket({ name: bucket, owner: account.id, region }, { signal });
+    const command = { name: bucket, owner: account.id, region, ...(locks && WITH_LOCKS) };
+    const answer = await meta.createBucket(command, { signal });
     if (answer.ok) return bucket;
-    if (answer.refusal === 'BucketAlreadyOwnedByYou' && region === CLASSIC_REGION) return bucket;
+    const again = answer.refusal === 'BucketAlreadyOwnedByYou' && region === CLASSIC_REGION;
+    if (again && (!locks || (await hasLocks(bucket, context)))) return bucket;
     throw refusalError(answer, { bucket });
   },
   serialize: (bucket) => ({ status: 200, headers: { Location: `/${bucket}` } }),
 });
+
+const LOCKS = 'x-amz-bucket-object-lock-enabled';
+const WITH_LOCKS = {
+  versioning: 'Enabled' as const,
+  configs: { [OBJECT_LOCK_CONFIG]: encodeLockConfiguration({}) },
+};
+
+function parseLocks(value: string | undefined): boolean {
+  const wanted = value?.toLowerCase() ?? 'false';
+  if (wanted === 'true' || wanted === 'false') return wanted === 'true';
+  throw invalidArgument(LOCKS, value ?? '');
+}
+
+/** Whether the bucket that is there already is what was asked for. */
+async function hasLocks(bucket: string, { meta, signal }: Context): Promise<boolean> {
+  const found = await meta.getBucket({ bucket }, { signal });
+  return found.ok && found.value.configs.includes(OBJECT_LOCK_CONFIG);
+}
 
 /**
  * Takes no constraint and the cluster's own region, by whichever name (AWS refuses `us-east-1` as

@@ -1,9 +1,16 @@
 import type { ChecksumAlgorithm, ChecksumType } from '../../../base/object-checksum.ts';
 import { CHECKSUM_ALGORITHMS } from '../../../base/object-checksum.ts';
-import type { SystemMetadata, Tag, Upload, UserMetadata } from '../../../meta/protocol.ts';
+import type {
+  ObjectLock,
+  SystemMetadata,
+  Tag,
+  Upload,
+  UserMetadata,
+} from '../../../meta/protocol.ts';
 import { S3Error } from '../errors.ts';
 import { checksumAlgorithm } from '../ingest.ts';
 import { parseSystemMetadata, parseUserMetadata } from '../metadata.ts';
+import { checkLockOfNew, parseLockHeaders } from '../object-lock.ts';
 import { defineOperation } from '../operation.ts';
 import { unwrap } from '../refusal.ts';
 import type { HeaderMap } from '../request.ts';
@@ -17,6 +24,7 @@ interface Input {
   system: SystemMetadata;
   user: UserMetadata;
   tags: Tag[] | undefined;
+  lock: ObjectLock | undefined;
   checksum: { algorithm: ChecksumAlgorithm; type: ChecksumType };
   /** The client named the algorithm: only then the answer does, as on AWS. */
   named: boolean;
@@ -40,12 +48,14 @@ export const createMultipartUpload = defineOperation<Input, Output>({
       system: parseSystemMetadata(headers),
       user: parseUserMetadata(headers),
       tags: parseTaggingHeader(headers['x-amz-tagging']),
+      lock: parseLockHeaders(headers),
       checksum: parseUploadChecksum(headers) ?? UNNAMED_CHECKSUM,
       named: headers['x-amz-checksum-algorithm'] !== undefined,
     };
   },
-  async execute({ named, tags, ...upload }, { meta, account, signal }) {
-    const command = { ...upload, ...(tags && { tags }), owner: account.id };
+  async execute({ named, tags, lock, ...upload }, { meta, account, settings, clock, signal }) {
+    checkLockOfNew(lock, settings, clock.now());
+    const command = { ...upload, ...(tags && { tags }), ...(lock && { lock }), owner: account.id };
     return { upload: unwrap(await meta.createUpload(command, { signal }), upload), named };
   },
   serialize: ({ upload, named }) =>

@@ -1,5 +1,6 @@
 import type { Deleted, WriteCondition } from '../../../meta/protocol.ts';
 import { parseDeleteCondition } from '../conditions.ts';
+import { bypassesGovernance } from '../object-lock.ts';
 import { defineOperation } from '../operation.ts';
 import { unwrap } from '../refusal.ts';
 import { versionIdParameter } from '../version-id.ts';
@@ -9,6 +10,7 @@ interface Input {
   key: string;
   versionId: string | undefined;
   condition: WriteCondition | undefined;
+  bypassGovernance: boolean;
 }
 
 /**
@@ -25,11 +27,13 @@ export const deleteObject = defineOperation<Input, Deleted>({
     key,
     versionId: versionIdParameter(query),
     condition: parseDeleteCondition(headers),
+    bypassGovernance: bypassesGovernance(headers),
   }),
   async execute(input, { meta }) {
-    const { bucket, key, versionId, condition } = input;
+    const { versionId, bypassGovernance, ...rest } = input;
     const named = versionId === undefined ? {} : { versionId };
-    return unwrap(await meta.deleteObject({ bucket, key, ...named, condition }), input);
+    const bypass = bypassGovernance ? { bypassGovernance } : {};
+    return unwrap(await meta.deleteObject({ ...rest, ...named, ...bypass }), input);
   },
   serialize: ({ versionId, marker }) => ({
     status: 204,

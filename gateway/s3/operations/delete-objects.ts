@@ -1,10 +1,9 @@
 import type { Answer, Deleted, WriteCondition } from '../../../meta/protocol.ts';
 import { S3Error } from '../errors.ts';
-import { parseChecksumHeader } from '../ingest.ts';
 import { validateKey } from '../names.ts';
+import { bypassesGovernance, requireBodyDigest } from '../object-lock.ts';
 import { defineOperation } from '../operation.ts';
 import { refusalError, unwrap } from '../refusal.ts';
-import type { HeaderMap } from '../request.ts';
 import { checkedVersionId } from '../version-id.ts';
 import { type DeleteRequest, type ObjectToDelete, readDelete } from '../xml/delete.ts';
 import { type DeleteOutcome, deleteResult } from '../xml/delete-result.ts';
@@ -12,6 +11,7 @@ import { xmlReply } from '../xml/reply.ts';
 
 interface Input extends DeleteRequest {
   bucket: string;
+  bypassGovernance: boolean;
   /** Why an object cannot be deleted, whatever is stored: by its place in `objects`. */
   refused: (S3Error | undefined)[];
 }
@@ -28,22 +28,20 @@ export const deleteObjects = defineOperation<Input, Output>({
   body: 'xml',
   query: ['delete'],
   parse({ bucket, headers, xml }) {
-    if (!hasBodyDigest(headers)) {
-      throw new S3Error('InvalidRequest', {
-        message: 'Missing required header for this request: Content-MD5 OR x-amz-checksum-*',
-      });
-    }
+    requireBodyDigest(headers);
     if (xml === '') throw new S3Error('MissingRequestBodyError');
     const request = readDelete(xml);
-    return { bucket, ...request, refused: request.objects.map(refusalOf) };
+    const bypassGovernance = bypassesGovernance(headers);
+    return { bucket, ...request, bypassGovernance, refused: request.objects.map(refusalOf) };
   },
-  async execute({ bucket, quiet, objects, refused }, { meta, signal }) {
+  async execute({ bucket, quiet, objects, refused, bypassGovernance }, { meta, signal }) {
+    const bypass = bypassGovernance ? { bypassGovernance } : {};
     const keys = objects
       .filter((_, index) => refused[index] === undefined)
       .map((object) => {
         const { key, versionId } = object;
-        const condition = conditionOf(object);
-        return versionId === undefined ? { key, condition } : { key, versionId, condition };
+        const named = versionId === undefined ? {} : { versionId };
+        return { key, ...named, condition: conditionOf(object), ...bypass };
       });
     // Asked also for no key at all: the bucket may not exist.
     const answers = unwrap(await meta.deleteObjects({ bucket, keys }, { signal }), { bucket });
@@ -59,15 +57,6 @@ export const deleteObjects = defineOperation<Input, Output>({
   serialize: ({ quiet, outcomes }) =>
     xmlReply(deleteResult(quiet ? outcomes.filter((outcome) => !outcome.deleted) : outcomes)),
 });
-
-/** Whether the request carries a digest of its body, which the pipeline has then verified. */
-function hasBodyDigest(headers: HeaderMap): boolean {
-  return (
-    headers['content-md5'] !== undefined ||
-    parseChecksumHeader(headers) !== undefined ||
-    headers['x-amz-trailer']?.toLowerCase().includes('x-amz-checksum-') === true
-  );
-}
 
 function refusalOf({ key, versionId }: ObjectToDelete): S3Error | undefined {
   try {

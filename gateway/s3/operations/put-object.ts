@@ -1,5 +1,6 @@
 import type { ChecksumAlgorithm } from '../../../base/object-checksum.ts';
 import {
+  type ObjectLock,
   type SystemMetadata,
   type Tag,
   type UserMetadata,
@@ -10,6 +11,7 @@ import { parseWriteCondition } from '../conditions.ts';
 import { quoteEtag } from '../etag.ts';
 import { ingest, type IngestResult } from '../ingest.ts';
 import { parseSystemMetadata, parseUserMetadata } from '../metadata.ts';
+import { checkLockOfNew, parseLockHeaders, requireLockDigest } from '../object-lock.ts';
 import { defineOperation, type Operation } from '../operation.ts';
 import { checksumHeaders } from '../object-reply.ts';
 import { unwrap } from '../refusal.ts';
@@ -31,6 +33,7 @@ export interface PutObjectInput {
   system: SystemMetadata;
   user: UserMetadata;
   tags: Tag[] | undefined;
+  lock: ObjectLock | undefined;
   condition: WriteCondition | undefined;
 }
 
@@ -46,6 +49,8 @@ export const PUT_OBJECT: Operation<PutObjectInput, PutObjectOutput> = {
   body: 'stream',
   query: [],
   parse({ bucket, key, headers, contentLength }) {
+    const lock = parseLockHeaders(headers);
+    requireLockDigest(lock, headers);
     return {
       bucket,
       key,
@@ -54,10 +59,12 @@ export const PUT_OBJECT: Operation<PutObjectInput, PutObjectOutput> = {
       system: parseSystemMetadata(headers),
       user: parseUserMetadata(headers),
       tags: parseTaggingHeader(headers['x-amz-tagging']),
+      lock,
       condition: parseWriteCondition(headers),
     };
   },
   async execute(input, context) {
+    checkLockOfNew(input.lock, context.settings, context.clock.now());
     const upload = ingest(context.payload, input, {
       maxBytes: PUT_BYTES_MAX,
       defaultAlgorithm: DEFAULT_ALGORITHM,
@@ -80,6 +87,7 @@ export const PUT_OBJECT: Operation<PutObjectInput, PutObjectOutput> = {
             system: input.system,
             user: input.user,
             ...(input.tags && { tags: input.tags }),
+            ...(input.lock && { lock: input.lock }),
           },
           condition: input.condition,
           missing,
