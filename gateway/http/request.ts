@@ -1,6 +1,7 @@
 /** Node's message as the S3 protocol sees it. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
+import { TLSSocket } from 'node:tls';
 import type { HeaderMap, RawRequest } from '../s3/request.ts';
 import { RequestBody } from './body.ts';
 
@@ -48,6 +49,12 @@ export class HttpRequest implements RawRequest {
 
   get secure(): boolean {
     return 'encrypted' in this.#message.socket;
+  }
+
+  get tlsVersion(): string | undefined {
+    const { socket } = this.#message;
+    const protocol = socket instanceof TLSSocket ? socket.getProtocol() : null;
+    return protocol?.startsWith('TLSv') === true ? protocol.slice('TLSv'.length) : undefined;
   }
 
   /** Made on demand: few requests need one, and each costs more than reading all headers. */

@@ -30,6 +30,8 @@ export interface RawRequest {
   remoteAddress: string;
   /** TLS. */
   secure: boolean;
+  /** `1.3`; undefined without TLS. */
+  readonly tlsVersion?: string | undefined;
   /** Aborts when the client's connection ends. */
   signal: AbortSignal;
 }
