@@ -5,6 +5,8 @@ export interface BannerInput {
   version: string;
   mode: 'start' | 'dev';
   s3: string;
+  /** URL of the endpoint for websites only; undefined when there is none. */
+  website?: string | undefined;
   admin: string;
   region: string;
   accessKey: string;
@@ -50,6 +52,7 @@ export function banner(input: BannerInput): string {
     `  Ashlar ${input.version}  ${mode}`,
     '',
     row('S3', `${input.s3}        region ${input.region}, path-style`),
+    ...(input.website === undefined ? [] : [row('Websites', input.website)]),
     row('Admin', `${input.admin}`),
     row('Key', `${input.accessKey} / ${input.secretKey ?? `(secret: ${input.secretHint})`}`),
     ...(input.buckets.length > 0 ? [row('Buckets', input.buckets.join(', '))] : []),

@@ -46,13 +46,14 @@ export async function runDev(
   });
   const running = await starting;
   const { s3, admin } = running;
+  const website = running.website || undefined;
   if (folder !== undefined) {
     writeEndpoint(folder, { url: s3, region: settings.s3.region }, effects.random);
   }
   if (readyFile !== undefined) {
     const processes = [{ role: 'gateway' as const, name: 'dev', pid: process.pid }];
     const admins = admin === '' ? [] : [admin];
-    writeReadyFile(readyFile, { s3, admin, admins, processes }, effects.random);
+    writeReadyFile(readyFile, { s3, website, admin, admins, processes }, effects.random);
   }
   if (!terminal) {
     log.info({ s3, admin, accessKey: root.accessKey }, 'serving');
@@ -63,6 +64,7 @@ export async function runDev(
       version: VERSION,
       mode: 'dev',
       s3,
+      website,
       admin,
       region: settings.s3.region,
       accessKey: root.accessKey,

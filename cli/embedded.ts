@@ -17,6 +17,8 @@ import type { StorageNode } from '../storage-node/protocol.ts';
 
 export interface Embedded {
   s3: string;
+  /** URL of the endpoint for websites only; empty when there is none. */
+  website: string;
   admin: string;
   meta: Meta;
   nodes: ReadonlyMap<string, StorageNode>;
@@ -107,7 +109,8 @@ async function start(config: GatewayConfig, options: EmbeddedOptions): Promise<E
     const gateway = await startGateway(config, surroundings);
     undo.push(() => gateway.stop());
     await whenReady(gateway, config, surroundings);
-    return { s3: gateway.s3, admin: gateway.admin, meta: meta.meta, nodes, stop };
+    const { s3, website, admin } = gateway;
+    return { s3, website, admin, meta: meta.meta, nodes, stop };
   } catch (error) {
     await stop();
     throw error;

@@ -5,7 +5,7 @@ import { VERSION } from './version.ts';
 
 /** The gateway's settings, from everybody's. */
 export function gatewayConfig(settings: Settings, name: string): GatewayConfig {
-  const { s3, admin, root, replication, limits } = settings;
+  const { s3, website, admin, root, replication, limits } = settings;
   const { accessKey, secretKey } = root;
   if (accessKey === undefined || secretKey === undefined) {
     throw new ConfigError([
@@ -21,6 +21,10 @@ export function gatewayConfig(settings: Settings, name: string): GatewayConfig {
       region: s3.region,
       domains: s3.domains,
       signatureV2: s3.signatureV2,
+    },
+    websites: {
+      domains: s3.websiteDomains,
+      listen: website.listen === 'off' ? undefined : parseListen(website.listen, 'website.listen'),
     },
     admin: admin.listen === 'off' ? undefined : parseListen(admin.listen, 'admin.listen'),
     root: { accessKey, secretKey },

@@ -6,6 +6,8 @@ import type { RunningProcess } from './supervisor.ts';
 export interface ReadyFile {
   /** URL of the S3 endpoint. */
   s3: string;
+  /** URL of the endpoint for websites only; not there when there is none. */
+  website?: string | undefined;
   /** URL of the admin endpoint. */
   admin: string;
   /** URLs of the admin endpoints of all gateways, the first one included. */

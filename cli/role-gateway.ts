@@ -21,7 +21,7 @@ export async function runGateway(settings: Settings): Promise<void> {
     const gateway = await startGateway(config, surroundings);
     await whenReady(gateway, config, surroundings);
     return {
-      ready: { s3: gateway.s3, admin: gateway.admin },
+      ready: { s3: gateway.s3, website: gateway.website, admin: gateway.admin },
       async stop() {
         await gateway.stop();
         await client.close();

@@ -69,6 +69,10 @@ export const settingsSchema = z.strictObject({
       .array(z.string())
       .default([])
       .describe('Domains under which buckets are host names (virtual-host style).'),
+    websiteDomains: z
+      .array(z.string())
+      .default([])
+      .describe('Domains under which buckets are websites: `bucket.domain` shows its pages.'),
     signatureV2: z
       .boolean()
       .default(false)
@@ -80,6 +84,14 @@ export const settingsSchema = z.strictObject({
       .default(false)
       .describe(
         'Share the port with other gateway processes of this machine; `ashlar start` sets it.',
+      ),
+  }),
+  website: z.strictObject({
+    listen: z
+      .string()
+      .default('off')
+      .describe(
+        'Address for websites only, host:port, where any host is a bucket: `www.example.com`; `off` for none.',
       ),
   }),
   admin: z.strictObject({

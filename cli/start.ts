@@ -54,6 +54,9 @@ export async function runStart(
 ): Promise<void> {
   const terminal = process.stdout.isTTY === true;
   await refuseTakenPort(loaded.value.s3.listen, 's3.listen');
+  if (loaded.value.website.listen !== 'off') {
+    await refuseTakenPort(loaded.value.website.listen, 'website.listen');
+  }
   if (loaded.value.admin.listen !== 'off') {
     await refuseTakenPort(loaded.value.admin.listen, 'admin.listen');
   }
@@ -61,7 +64,7 @@ export async function runStart(
   const { settings } = plan;
   const log = createLog({ level: terminalLogLevel(loaded), fields: { role: 'supervisor' } });
 
-  let endpoint: { s3: string; admin: string; admins: string[] } | undefined;
+  let endpoint: Endpoints | undefined;
   const changed = (): void => {
     if (readyFile === undefined || endpoint === undefined) return;
     writeReadyFile(readyFile, { ...endpoint, processes: supervisor.processes() }, effects.random);
@@ -85,8 +88,8 @@ export async function runStart(
     if (terminal) console.log(`  starting: ${text} ...`);
   };
   const started = await startRoles(plan, supervisor, log, progress);
-  const { s3, admin, admins, metaAddress } = started;
-  endpoint = { s3, admin, admins };
+  const { s3, website, admin, admins, metaAddress } = started;
+  endpoint = { s3, website, admin, admins };
   const { region } = settings.s3;
   writeEndpoint(plan.folder, { url: s3, region, meta: metaAddress, admins }, effects.random);
   writeScrapeTargets(plan.folder, admins);
@@ -158,11 +161,16 @@ function roleEnvironment(
   return Object.fromEntries([...others, ...given]);
 }
 
-interface Started {
+interface Endpoints {
   s3: string;
+  /** Undefined when there is none. */
+  website: string | undefined;
   /** Admin URL of the first gateway, and of all of them. */
   admin: string;
   admins: string[];
+}
+
+interface Started extends Endpoints {
   metaAddress: string;
 }
 
@@ -259,8 +267,8 @@ async function startGateways(
   settings: Settings,
   role: StartRole,
   metaAddress: string,
-): Promise<Omit<Started, 'metaAddress'>> {
-  const { s3, admin } = settings;
+): Promise<Endpoints> {
+  const { s3, website, admin } = settings;
   const count = settings.gateways ?? availableParallelism();
   const common = {
     ASHLAR_META_ADDRESS: metaAddress,
@@ -269,6 +277,7 @@ async function startGateways(
   const first = await role({ role: 'gateway', name: 'gateway-1' }, (previous) => ({
     ...common,
     ASHLAR_S3_LISTEN: again(s3.listen, previous?.['s3']),
+    ASHLAR_WEBSITE_LISTEN: again(website.listen, previous?.['website']),
     ASHLAR_ADMIN_LISTEN: again(admin.listen, previous?.['admin']),
   }));
   const anyPort = admin.listen.replace(/:\d+$/, ':0');
@@ -277,13 +286,15 @@ async function startGateways(
       role({ role: 'gateway', name: `gateway-${index + 2}` }, (previous) => ({
         ...common,
         ASHLAR_S3_LISTEN: again(s3.listen, first['s3']),
+        ASHLAR_WEBSITE_LISTEN: again(website.listen, first['website']),
         ASHLAR_ADMIN_LISTEN: again(anyPort, previous?.['admin']),
         ASHLAR_BUCKETS: '',
       })),
     ),
   );
   const admins = [first, ...others].flatMap((ready) => ready['admin'] || []);
-  return { s3: first['s3'] ?? '', admin: first['admin'] ?? '', admins };
+  const site = first['website'] || undefined;
+  return { s3: first['s3'] ?? '', website: site, admin: first['admin'] ?? '', admins };
 }
 
 /** Where `listen` was bound before: its own host, and the port of that URL. */
@@ -329,6 +340,7 @@ async function showBanner(plan: Plan, started: Started, log: Log): Promise<void>
         version: VERSION,
         mode: 'start',
         s3: started.s3,
+        website: started.website,
         admin: started.admin,
         region: settings.s3.region,
         accessKey: settings.root.accessKey ?? '',

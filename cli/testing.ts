@@ -29,6 +29,8 @@ export interface AshlarOptions {
   domains?: readonly string[];
   /** Accept Signature Version 2 as well; false by default. */
   signatureV2?: boolean;
+  /** Domains under which buckets are websites, on the same port. */
+  websiteDomains?: readonly string[];
   /** Folder for the data, kept after `stop`; a temporary one by default. */
   data?: string;
   /** `silent` by default. */
@@ -65,6 +67,7 @@ export async function startAshlar(options: AshlarOptions = {}): Promise<AshlarSe
         domains: options.domains ?? [],
         signatureV2: options.signatureV2,
       },
+      websites: { domains: options.websiteDomains ?? [], listen: undefined },
       admin: undefined,
       root: { accessKey: credentials.accessKeyId, secretKey: credentials.secretAccessKey },
       buckets: options.buckets ?? [],

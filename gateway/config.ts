@@ -17,6 +17,15 @@ export interface GatewayConfig {
     /** Whether Signature Version 2 is taken beside Version 4; false by default. */
     signatureV2?: boolean | undefined;
   };
+  /** Websites of buckets; undefined: there are none. */
+  websites?:
+    | {
+        /** On the S3 port, `bucket.domain` is a website. */
+        domains: readonly string[];
+        /** A port for websites only, where any other host is the name of a bucket. */
+        listen: { host: string; port: number } | undefined;
+      }
+    | undefined;
   /** Health and metrics; undefined: no admin endpoint. */
   admin: { host: string; port: number } | undefined;
   root: { accessKey: string; secretKey: string };

@@ -20,7 +20,7 @@ import { authenticateForm } from './s3/auth/form-signature.ts';
 import { createCredentialSource } from './s3/auth/credentials.ts';
 import type { Account } from './s3/auth/identity.ts';
 import { validateBucketName } from './s3/names.ts';
-import { createPipeline, type Pipeline } from './s3/pipeline.ts';
+import { createPipeline, type Pipeline, type PipelineOptions } from './s3/pipeline.ts';
 import { REGISTRY } from './s3/registry.ts';
 
 export interface GatewaySurroundings {
@@ -36,6 +36,8 @@ export interface GatewaySurroundings {
 export interface RunningGateway {
   /** URL of the S3 endpoint, port resolved. */
   s3: string;
+  /** URL of the endpoint for websites only; empty when there is none. */
+  website: string;
   /** URL of the admin endpoint; empty when there is none. */
   admin: string;
   status(): ObjectEngineStatus;
@@ -81,7 +83,7 @@ export async function startGateway(
     now: effects.clock.now(),
     signatureV2: config.s3.signatureV2 === true ? config.s3 : undefined,
   });
-  const pipeline = createPipeline({
+  const pipelineOptions: PipelineOptions = {
     meta,
     objects: objects.engine,
     operations: REGISTRY,
@@ -93,8 +95,24 @@ export async function startGateway(
     log,
     reserved: (request) => Promise.resolve(health(request)),
     observe: metrics.observe,
+  };
+  const siteDomains = config.websites?.domains ?? [];
+  const pipeline = createPipeline({
+    ...pipelineOptions,
+    websites: { domains: siteDomains, every: false },
   });
   const s3 = createHttpServer({ pipeline, effects, log });
+  const website =
+    config.websites?.listen === undefined
+      ? undefined
+      : createHttpServer({
+          pipeline: createPipeline({
+            ...pipelineOptions,
+            websites: { domains: siteDomains, every: true },
+          }),
+          effects,
+          log,
+        });
   const admin =
     config.admin === undefined
       ? undefined
@@ -102,15 +120,22 @@ export async function startGateway(
   try {
     await objects.start();
     const { host, port, sharePort } = config.s3;
+    const site = config.websites?.listen;
     const s3Url = url(await s3.listen({ host, port, reusePort: sharePort }));
-    const adminUrl = config.admin === undefined ? '' : url(await listenAdmin(admin, config.admin));
+    const websiteUrl =
+      site === undefined ? '' : url(await listenOn(website, { ...site, reusePort: sharePort }));
+    const adminUrl = config.admin === undefined ? '' : url(await listenOn(admin, config.admin));
     return {
       s3: s3Url,
+      website: websiteUrl,
       admin: adminUrl,
       status: objects.status,
       async stop() {
         stopping = true;
-        await s3.close({ deadlineMs: config.drainMs });
+        await Promise.all([
+          s3.close({ deadlineMs: config.drainMs }),
+          website?.close({ deadlineMs: config.drainMs }),
+        ]);
         await objects.stop();
         await admin?.close({ deadlineMs: 0 });
       },
@@ -121,11 +146,11 @@ export async function startGateway(
   }
 }
 
-function listenAdmin(
+function listenOn(
   server: HttpServer | undefined,
-  listen: { host: string; port: number },
+  listen: { host: string; port: number; reusePort?: boolean },
 ): Promise<{ host: string; port: number }> {
-  if (server === undefined) throw new Failure('internal', 'there is no admin server');
+  if (server === undefined) throw new Failure('internal', 'there is no such server');
   return server.listen(listen);
 }
 

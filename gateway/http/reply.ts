@@ -3,7 +3,7 @@ import type { ServerResponse } from 'node:http';
 import { payloadBuffers } from '../../base/buffer-pool.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
-import type { ByteSource, RawReply } from '../s3/request.ts';
+import { type ByteSource, isSource, type RawReply } from '../s3/request.ts';
 import type { HttpRequest } from './request.ts';
 
 /** An unread rest of a body that is cheaper to take in than a new connection is. */
@@ -192,10 +192,6 @@ function sendChunk(response: ServerResponse, chunk: Uint8Array): boolean {
   return response.write(chunk, (error) => {
     if (error === undefined || error === null) payloadBuffers.recycle(chunk);
   });
-}
-
-function isSource(body: RawReply['body']): body is ByteSource {
-  return typeof body === 'object' && !(body instanceof Uint8Array);
 }
 
 /**

@@ -85,7 +85,7 @@ export function bucketOfHost(
 }
 
 /** Host without port and final dot, in lower case. */
-function hostName(host: string): string {
+export function hostName(host: string): string {
   const lower = host.toLowerCase();
   const colon = lower.lastIndexOf(':');
   const bare = colon > lower.lastIndexOf(']') ? lower.slice(0, colon) : lower;

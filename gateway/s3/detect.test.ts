@@ -66,6 +66,9 @@ test('every operation is reached by its request', () => {
     PutObjectRetention: told('PUT', { ...OBJECT, query: 'retention&versionId=null' }),
     GetObjectLegalHold: told('GET', { ...OBJECT, query: 'legal-hold' }),
     PutObjectLegalHold: told('PUT', { ...OBJECT, query: 'legal-hold' }),
+    GetBucketWebsite: told('GET', { ...BUCKET, query: 'website' }),
+    PutBucketWebsite: told('PUT', { ...BUCKET, query: 'website' }),
+    DeleteBucketWebsite: told('DELETE', { ...BUCKET, query: 'website' }),
     ListObjectVersions: told('GET', { ...BUCKET, query: 'versions&prefix=a' }),
     ListObjects: told('GET', { ...BUCKET, query: 'prefix=a&delimiter=/' }),
     ListObjectsV2: told('GET', { ...BUCKET, query: 'list-type=2&prefix=a' }),
@@ -116,8 +119,8 @@ test('no sub-resource falls through to a plain operation, whatever the method an
 });
 
 test('what S3 has and Ashlar has not is named', () => {
-  assert.equal(told('PUT', { ...BUCKET, query: 'website' }), '!PutBucketWebsite');
   assert.equal(told('POST', { ...OBJECT, query: 'restore' }), '!RestoreObject');
+  assert.equal(told('PUT', { ...BUCKET, query: 'inventory' }), '!PutBucketInventoryConfiguration');
   assert.equal(told('POST', { ...OBJECT, query: 'select&select-type=2' }), '!SelectObjectContent');
   assert.equal(told('PUT', { ...OBJECT, query: 'renameObject' }), '!RenameObject');
   assert.equal(told('GET', { query: 'x-id=ListDirectoryBuckets' }), '!ListDirectoryBuckets');

@@ -133,9 +133,9 @@ const BUCKET_RESOURCES: Readonly<Record<string, Methods>> = {
   versioning: { GET: 'GetBucketVersioning', PUT: 'PutBucketVersioning' },
   versions: { GET: 'ListObjectVersions' },
   website: {
-    GET: '!GetBucketWebsite',
-    PUT: '!PutBucketWebsite',
-    DELETE: '!DeleteBucketWebsite',
+    GET: 'GetBucketWebsite',
+    PUT: 'PutBucketWebsite',
+    DELETE: 'DeleteBucketWebsite',
   },
 };
 

@@ -27,6 +27,7 @@ import { addCorsHeaders, answerPreflight, CORS_CONFIG, decodeCors } from './cors
 import { type Detection, detect } from './detect.ts';
 import { type ErrorCode, S3Error } from './errors.ts';
 import { toS3Error } from './failure-map.ts';
+import type { FormReply } from './form/form.ts';
 import { type FormUpload, receiveForm, type ReceiveOptions } from './form/receive.ts';
 import { withHoistedHeaders } from './hoisted.ts';
 import { readTextBody, refuseBody, requireLength } from './message-body.ts';
@@ -41,6 +42,10 @@ import { parseQuery } from './query.ts';
 import { refusalError, unwrap } from './refusal.ts';
 import type { HeaderMap, RawReply, RawRequest } from './request.ts';
 import { refuseAmbiguous, screenHeaders } from './screen.ts';
+import { decodeWebsite, WEBSITE_CONFIG } from './website/config.ts';
+import { errorPage } from './website/page.ts';
+import { errorHeaders, serveSite, SiteFailure } from './website/serve.ts';
+import { siteAddress, siteBucket, type WebsiteHosts } from './website/site-host.ts';
 import { errorDocument } from './xml/error-document.ts';
 
 /** What became of a request: for metrics, access and audit logs. Holds no secret. */
@@ -76,6 +81,8 @@ export interface PipelineOptions {
   region: string;
   /** Hosts for virtual-host style, lower case without port: `s3.example.com`. */
   domains: readonly string[];
+  /** Hosts of websites; undefined when there are none. */
+  websites?: WebsiteHosts | undefined;
   effects: Effects;
   log: Log;
   /** Answers the paths under `/_ashlar/`, unauthenticated; `undefined`: there is no such path. */
@@ -92,6 +99,8 @@ interface Progress {
   address: Address | undefined;
   accessKey: string | undefined;
   code: ErrorCode | undefined;
+  /** A visit to a website: errors are pages. */
+  site: boolean;
 }
 
 /** Never rejects: whatever goes wrong becomes a reply. */
@@ -106,6 +115,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       address: undefined,
       accessKey: undefined,
       code: undefined,
+      site: false,
     };
     let reply: RawReply;
     try {
@@ -134,6 +144,8 @@ interface Parts extends PipelineOptions {
 
 async function answer(options: Parts, request: RawRequest, progress: Progress): Promise<RawReply> {
   refuseAmbiguous(request);
+  const site = options.websites && siteBucket(request, options.websites);
+  if (site !== undefined) return visit(options, request, progress, site);
   if (isReserved(request.rawPath, request.headers['host'], options.domains)) {
     progress.operation = 'Reserved';
     const reply = await options.reserved?.(request);
@@ -161,16 +173,34 @@ async function answer(options: Parts, request: RawRequest, progress: Progress): 
   const headers = form?.headers ?? sentHeaders;
   progress.address = { ...address, key };
   progress.accessKey = identity.accessKey;
-  const permission =
-    detection.kind === 'operation'
-      ? options.operations[detection.name].permission
-      : `s3:${progress.operation}`;
+  const asked: Asked = { request, identity, bucket, key, query, headers, form: form?.reply };
+  if (detection.kind === 'operation') return perform(options, detection.name, asked);
+  const permission = `s3:${progress.operation}`;
+  await admit(options.settings, new Guard(options.settings), identity, { permission, bucket, key });
+  throw detectionError(detection, request.method);
+}
+
+/** A request whose sender and address are known. */
+interface Asked {
+  request: RawRequest;
+  identity: Authenticated;
+  bucket: string;
+  key: string;
+  query: QueryParameters;
+  /** Those hoisted from the query included; of a form, those that its fields say. */
+  headers: HeaderMap;
+  form: FormReply | undefined;
+}
+
+/** Authorizes, screens and carries out one operation. */
+async function perform(options: Parts, name: OperationName, asked: Asked): Promise<RawReply> {
+  const { request, identity, bucket, key, query, headers, form } = asked;
+  const operation = options.operations[name];
+  const { permission } = operation;
   const guard = new Guard(options.settings);
   const account = await admit(options.settings, guard, identity, { permission, bucket, key });
-  if (detection.kind !== 'operation') throw detectionError(detection, request.method);
-
-  const operation = options.operations[detection.name];
-  screenHeaders(request.method, headers, operation.name);
+  // What PutObject honours, a form may ask for.
+  screenHeaders(request.method, headers, form === undefined ? name : 'PutObject');
   screenQuery(operation, query);
   if (
     headers['x-amz-expected-bucket-owner'] !== undefined ||
@@ -185,14 +215,77 @@ async function answer(options: Parts, request: RawRequest, progress: Progress): 
     query,
     headers,
     xml: operation.body === 'xml' ? await readTextBody(request, identity, operation.name) : '',
-    contentLength: isForm ? undefined : (identity.decodedLength ?? request.contentLength),
-    form: form?.reply,
+    contentLength:
+      form === undefined ? (identity.decodedLength ?? request.contentLength) : undefined,
+    form,
   };
   if (operation.body === 'stream') requireLength(request);
   else if (operation.body === 'none') await refuseBody(request, identity);
   return operation.run(operationRequest)(
     new RequestContext(options, request, { account, identity, guard, bucket }),
   );
+}
+
+/**
+ * A visit to the website of a bucket: reads of nobody. The configuration is asked for each time, since
+ * a visitor who is only sent elsewhere asks for nothing else that would show that it has changed.
+ */
+async function visit(
+  options: Parts,
+  request: RawRequest,
+  progress: Progress,
+  bucket: string,
+): Promise<RawReply> {
+  progress.site = true;
+  progress.operation = 'WebsiteVisit';
+  const { method } = request;
+  if (method === 'OPTIONS') {
+    progress.operation = 'Preflight';
+    progress.address = siteAddress(request, bucket);
+    return preflight(options.settings, request.headers, progress.address);
+  }
+  if (method !== 'GET' && method !== 'HEAD') {
+    throw new S3Error('MethodNotAllowed', {
+      details: { Method: method, ResourceType: 'WEBSITE' },
+      headers: { Allow: 'GET, HEAD' },
+    });
+  }
+  if (request.headers['authorization'] !== undefined) {
+    throw new S3Error('InvalidRequest', {
+      message: 'Websites are for visitors without credentials: Unsupported Authorization Type.',
+    });
+  }
+  progress.address = siteAddress(request, bucket);
+  const { key } = progress.address;
+  const answer = await options.meta.getBucketConfig({ bucket, name: WEBSITE_CONFIG });
+  const { value } = unwrap(answer, { bucket });
+  if (value === undefined) {
+    throw new S3Error('NoSuchWebsiteConfiguration', { details: { BucketName: bucket } });
+  }
+  const identity: Authenticated = {
+    account: undefined,
+    accessKey: undefined,
+    body: request.body,
+    decodedLength: undefined,
+    trailer: undefined,
+  };
+  return serveSite({
+    config: decodeWebsite(value),
+    visit: {
+      host: request.headers['host'] ?? '',
+      secure: request.secure,
+      key,
+      rawQuery: request.rawQuery,
+    },
+    method,
+    headers: request.headers,
+    read(how, page, headers) {
+      const name = how === 'GET' ? 'GetObject' : 'HeadObject';
+      const query = parseQuery('');
+      const asked = { request, identity, bucket, key: page, query, headers, form: undefined };
+      return perform(options, name, asked);
+    },
+  });
 }
 
 /** Throws InvalidArgument when somebody signed the request: a form is signed in its fields. */
@@ -387,7 +480,8 @@ function errorReply(
   hostId: string,
   log: Log,
 ): RawReply {
-  const error = toS3Error(thrown);
+  const failure = thrown instanceof SiteFailure ? thrown : undefined;
+  const error = failure?.error ?? toS3Error(thrown);
   progress.code = error.code;
   if (error.status >= 500 && error.cause !== undefined) {
     const fields = {
@@ -400,7 +494,13 @@ function errorReply(
     else log.warn(fields, 'request could not be served');
   }
   const headers: RawReply['headers'] = { ...error.headers };
+  if (progress.site && error.status !== 304) Object.assign(headers, errorHeaders(error));
   if (request.method === 'HEAD' || error.status === 304) return { status: error.status, headers };
+  if (progress.site) {
+    headers['Content-Type'] = 'text/html; charset=utf-8';
+    const body = errorPage(error, { requestId: request.id, hostId, second: failure?.second });
+    return { status: error.status, headers, body };
+  }
   headers['Content-Type'] = 'application/xml';
   const { address } = progress;
   const resource =

@@ -8,6 +8,7 @@ import { createMultipartUpload } from './operations/create-multipart-upload.ts';
 import { deleteBucketCors } from './operations/delete-bucket-cors.ts';
 import { deleteBucketPolicy } from './operations/delete-bucket-policy.ts';
 import { deleteBucketTagging } from './operations/delete-bucket-tagging.ts';
+import { deleteBucketWebsite } from './operations/delete-bucket-website.ts';
 import { deleteBucket } from './operations/delete-bucket.ts';
 import { deleteObjectTagging } from './operations/delete-object-tagging.ts';
 import { deleteObject } from './operations/delete-object.ts';
@@ -18,6 +19,7 @@ import { getBucketPolicyStatus } from './operations/get-bucket-policy-status.ts'
 import { getBucketPolicy } from './operations/get-bucket-policy.ts';
 import { getBucketTagging } from './operations/get-bucket-tagging.ts';
 import { getBucketVersioning } from './operations/get-bucket-versioning.ts';
+import { getBucketWebsite } from './operations/get-bucket-website.ts';
 import { getObjectAttributes } from './operations/get-object-attributes.ts';
 import { getObjectLegalHold } from './operations/get-object-legal-hold.ts';
 import { getObjectLockConfiguration } from './operations/get-object-lock-configuration.ts';
@@ -40,6 +42,7 @@ import { putBucketVersioning } from './operations/put-bucket-versioning.ts';
 import { putObjectLegalHold } from './operations/put-object-legal-hold.ts';
 import { putObjectLockConfiguration } from './operations/put-object-lock-configuration.ts';
 import { putObjectRetention } from './operations/put-object-retention.ts';
+import { putBucketWebsite } from './operations/put-bucket-website.ts';
 import { putObjectTagging } from './operations/put-object-tagging.ts';
 import { putObject } from './operations/put-object.ts';
 import { uploadPartCopy } from './operations/upload-part-copy.ts';
@@ -65,6 +68,9 @@ export const REGISTRY: Readonly<Record<OperationName, AnyOperation>> = {
   DeleteBucketCors: deleteBucketCors,
   GetObjectLockConfiguration: getObjectLockConfiguration,
   PutObjectLockConfiguration: putObjectLockConfiguration,
+  GetBucketWebsite: getBucketWebsite,
+  PutBucketWebsite: putBucketWebsite,
+  DeleteBucketWebsite: deleteBucketWebsite,
   ListObjects: listObjects,
   ListObjectsV2: listObjectsV2,
   ListObjectVersions: listObjectVersions,

@@ -36,6 +36,11 @@ export interface RawRequest {
   signal: AbortSignal;
 }
 
+/** Whether a body is streamed. */
+export function isSource(body: RawReply['body']): body is ByteSource {
+  return typeof body === 'object' && !(body instanceof Uint8Array);
+}
+
 export interface RawReply {
   status: number;
   /** Names as they go on the wire; undefined values are left out. */

@@ -28,6 +28,8 @@ export interface ServerOptions {
   region?: string;
   domains?: readonly string[];
   signatureV2?: boolean;
+  /** On the S3 port; an inspected server has a port for websites only, too. */
+  websiteDomains?: readonly string[];
 }
 
 interface Started {
@@ -51,6 +53,8 @@ export function useServer(options: ServerOptions = {}): TestServer {
 export interface InspectedServer extends TestServer {
   /** Everything that the server has logged, at the level `debug`. */
   log(): string;
+  /** URL of the port for websites only. */
+  readonly website: string;
   readonly meta: Meta;
   readonly nodes: ReadonlyMap<string, StorageNode>;
 }
@@ -59,14 +63,16 @@ export interface InspectedServer extends TestServer {
 export function useInspectedServer(options: ServerOptions = {}): InspectedServer {
   const lines: string[] = [];
   let meta: Meta | undefined;
+  let website = '';
   let nodes: ReadonlyMap<string, StorageNode> = new Map();
-  const { region = 'us-east-1', domains = [], signatureV2 } = options;
+  const { region = 'us-east-1', domains = [], signatureV2, websiteDomains = [] } = options;
   const server = served(options.region, async () => {
     const running = await startEmbedded(
       {
         name: 'inspected',
         version: 'test',
         s3: { host: '127.0.0.1', port: 0, sharePort: false, region, domains, signatureV2 },
+        websites: { domains: websiteDomains, listen: { host: '127.0.0.1', port: 0 } },
         admin: undefined,
         root: SERVER_KEYS,
         buckets: [],
@@ -87,6 +93,7 @@ export function useInspectedServer(options: ServerOptions = {}): InspectedServer
       },
     );
     meta = running.meta;
+    website = running.website;
     nodes = running.nodes;
     return { endpoint: running.s3, stop: () => running.stop() };
   });
@@ -99,6 +106,9 @@ export function useInspectedServer(options: ServerOptions = {}): InspectedServer
     },
     bucket: () => server.bucket(),
     log: () => lines.join(''),
+    get website() {
+      return website;
+    },
     get meta() {
       assert.ok(meta, 'the server has not been started');
       return meta;

@@ -60,6 +60,9 @@ export function useWireServer(options: ServerOptions = {}): WireServer {
     get meta() {
       return server.meta;
     },
+    get website() {
+      return server.website;
+    },
     get nodes() {
       return server.nodes;
     },
