@@ -88,6 +88,14 @@ export type Refusal =
   | 'AccessDenied'
   /** Object lock and the bucket's versioning do not go together. */
   | 'InvalidBucketState'
+  /** The write would bring the bucket above its quota. */
+  | 'QuotaExceeded'
+  /** An append names another place than the end of the object. */
+  | 'InvalidWriteOffset'
+  /** The object has PART_NUMBER_MAX parts already. */
+  | 'TooManyParts'
+  /** The token of a rename was used for another one. */
+  | 'IdempotencyParameterMismatch'
   /** The bucket is not in the state that `expect` names (any more): look at it again. Nothing happened. */
   | 'BucketChanged'
   /** The version is not in the state that `expectObject` names (any more): look at it again. Nothing happened. */
@@ -343,12 +351,44 @@ export interface PutObjectCommand extends ExpectsBucket {
   missing: MissingReplica[];
 }
 
+/** As PutObjectCommand; of `object` only what an append adds counts when there is an object already. */
+export interface AppendObjectCommand extends PutObjectCommand {
+  /** The size of the object as it is: where the new bytes begin. 0 creates it. */
+  offset: number;
+}
+
+/** What RenameObject asks of either object; a missing one fails `ifMatch` and `ifModifiedSinceMs`. */
+export interface RenameCondition {
+  /** ETag without quotes, or `*`. */
+  ifMatch?: string | undefined;
+  ifNoneMatch?: string | undefined;
+  ifModifiedSinceMs?: number | undefined;
+  ifUnmodifiedSinceMs?: number | undefined;
+}
+
+export interface RenameObjectCommand extends ExpectsBucket {
+  bucket: string;
+  /** The key that the object has, and the one that it gets. Not the same. */
+  source: string;
+  key: string;
+  sourceCondition?: RenameCondition | undefined;
+  condition?: RenameCondition | undefined;
+  /** The same again within a day is answered as the first time; for another pair of keys it is refused. */
+  token?: string | undefined;
+}
+
 export interface Written {
   version: string;
   /** As S3 shows it; absent in a bucket that never had versioning. */
   versionId?: string | undefined;
   etag: string;
   modifiedMs: number;
+}
+
+export interface Appended extends Written {
+  /** Of the whole object. */
+  size: number;
+  checksum?: ObjectChecksum | undefined;
 }
 
 export interface FoundObject {
@@ -738,6 +778,12 @@ export interface FoundAccount {
   secretKey?: string | undefined;
 }
 
+/** What a bucket may hold, older versions and delete markers included; absent: as much as there is room. */
+export interface BucketQuota {
+  bytes?: number | undefined;
+  objects?: number | undefined;
+}
+
 /* ------------------------------------------------------------------ the service */
 
 export interface Meta extends EventMethods {
@@ -878,4 +924,9 @@ export interface Meta extends EventMethods {
 
   /** The account that a key, an id, a name, a number or an e-mail address is of; none when it is not known. */
   findAccount(query: AccountQuery, options?: CallOptions): Promise<FoundAccount>;
+
+  /** In one commit; what was under the new key is replaced, as by a write. */
+  renameObject(command: RenameObjectCommand, options?: CallOptions): Promise<Answer<Written>>;
+  /** Refused with InvalidWriteOffset, TooManyParts, and InvalidRequest for what cannot be appended to. */
+  appendObject(command: AppendObjectCommand, options?: CallOptions): Promise<Answer<Appended>>;
 }

@@ -84,6 +84,8 @@ export const METHODS = methodTable([
   'setObjectExtras',
   'findAccount',
   'setObjectLock',
+  'renameObject',
+  'appendObject',
 ]);
 
 export type Method = keyof Meta;
@@ -199,6 +201,14 @@ const object = record({
 });
 const place = { bucket: text, key: text, expect };
 const uploadName = { ...place, uploadId: text };
+const renameCondition = optional(
+  record({
+    ifMatch: optional(text),
+    ifNoneMatch: optional(text),
+    ifModifiedSinceMs: optional(time),
+    ifUnmodifiedSinceMs: optional(time),
+  }),
+);
 const metadata = { system: texts, user: texts };
 const versionName = { ...place, versionId: optional(text) };
 
@@ -388,4 +398,12 @@ export const COMMANDS: Readonly<Record<Method, Shape>> = {
     origin,
     expectObject,
   }),
+  renameObject: record({
+    ...place,
+    source: text,
+    sourceCondition: renameCondition,
+    condition: renameCondition,
+    token: optional(text),
+  }),
+  appendObject: record({ ...place, writer: count, object, condition, missing, offset: count }),
 };

@@ -42,6 +42,10 @@ export const ERRORS = {
     status: 400,
     message: 'Your proposed upload is smaller than the minimum allowed size.',
   },
+  IdempotencyParameterMismatch: {
+    status: 400,
+    message: 'The client token was used for a request with other parameters.',
+  },
   IllegalLocationConstraintException: {
     status: 400,
     message: 'The location constraint is not valid for the region of this endpoint.',
@@ -105,6 +109,10 @@ export const ERRORS = {
   InvalidStorageClass: { status: 400, message: 'The storage class you specified is not valid.' },
   InvalidTag: { status: 400, message: 'The tag provided was not a valid tag.' },
   InvalidToken: { status: 400, message: 'The provided token is malformed or otherwise not valid.' },
+  InvalidWriteOffset: {
+    status: 400,
+    message: 'The write offset value that you specified does not match the current object size.',
+  },
   InvalidURI: { status: 400, message: 'The specified URI could not be parsed.' },
   KeyTooLongError: { status: 400, message: 'Your key is too long.' },
   MalformedPolicy: { status: 400, message: 'This policy contains invalid Json' },
@@ -177,6 +185,10 @@ export const ERRORS = {
     status: 412,
     message: 'At least one of the preconditions that you specified did not hold.',
   },
+  QuotaExceeded: {
+    status: 403,
+    message: 'The quota of the bucket does not allow this write.',
+  },
   RequestHeaderSectionTooLarge: {
     status: 431,
     message: 'Your request header section exceeds the maximum allowed size.',
@@ -200,6 +212,11 @@ export const ERRORS = {
       'The request signature we calculated does not match the signature you provided. Check your key and signing method.',
   },
   SlowDown: { status: 503, message: 'Please reduce your request rate.' },
+  TooManyParts: {
+    status: 400,
+    message:
+      'You have attempted to add more parts than the maximum of 10000 that are allowed for this object.',
+  },
   TooManyBuckets: {
     status: 400,
     message: 'You have attempted to create more buckets than allowed.',

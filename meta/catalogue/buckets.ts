@@ -45,6 +45,7 @@ import {
   publicBucket,
   settingCodec,
 } from './records.ts';
+import { boundByQuota } from './quota.ts';
 import { enqueue } from './references.ts';
 import { PENDING, type RunOptions, type Runner, type Step } from './runner.ts';
 import { usageOf } from './usage.ts';
@@ -91,6 +92,11 @@ type BucketMethods = Pick<
   | 'getBucketSettings'
 >;
 
+interface BucketRunOptions<T> extends RunOptions<T> {
+  /** The step is bound by the bucket's quota: QuotaExceeded. */
+  quota?: true | undefined;
+}
+
 interface FoundBucket {
   bucket: BucketRow;
   entries: Awaited<ReturnType<KeyValueStore['get']>>;
@@ -108,7 +114,7 @@ export interface Buckets extends BucketMethods {
     name: BucketName,
     keysOf: KeysOf,
     step: BucketStep<T>,
-    options?: RunOptions<T>,
+    options?: BucketRunOptions<T>,
   ): Promise<Answer<T>>;
   /** The number that the name had last, if known: what is read by it must be verified. */
   hint(name: string): number | undefined;
@@ -275,7 +281,7 @@ export function createBuckets(settings: BucketsSettings): Buckets {
     { bucket: name, expect }: BucketName,
     keysOf: KeysOf,
     step: BucketStep<T>,
-    options?: RunOptions<T>,
+    options?: BucketRunOptions<T>,
   ): Promise<Answer<T>> {
     const key = bucketKey(name);
     const codec = codecOf(name);
@@ -291,6 +297,7 @@ export function createBuckets(settings: BucketsSettings): Buckets {
         if (mark !== undefined) return BEING_DELETED;
         const answer = step(draft, row.value);
         draft.check(row);
+        if (options?.quota === true && !boundByQuota(draft, row.value, lane)) return PENDING;
         return answer;
       };
       const guess = seen(name);

@@ -10,6 +10,7 @@ import type { BucketUsage, EventMethods, Meta } from '../protocol.ts';
 import { type Accounts, createAccounts } from './accounts.ts';
 import { createAttempts } from './attempts.ts';
 import { type Blobs, createBlobs } from './blobs.ts';
+import { createAppend } from './append.ts';
 import { createBuckets } from './buckets.ts';
 import { createComplete } from './complete.ts';
 import { EVENTS_MAX } from './event-scope.ts';
@@ -23,6 +24,7 @@ import { readParts } from './part-lists.ts';
 import { recount } from './recount.ts';
 import type { RecountOptions } from './recount-parts.ts';
 import { createRepairs, type Repairs } from './repairs.ts';
+import { createRename } from './rename.ts';
 import { createRunner } from './runner.ts';
 import { createTurns } from './turns.ts';
 import { createUploads } from './uploads.ts';
@@ -65,6 +67,8 @@ export type CatalogueMethods = Pick<
   | keyof EventMethods
   | 'setObjectExtras'
   | 'findAccount'
+  | 'renameObject'
+  | 'appendObject'
 >;
 
 export interface Catalogue extends CatalogueMethods {
@@ -123,6 +127,8 @@ export function createCatalogue(settings: CatalogueSettings): Catalogue {
     getBucketConfig: buckets.getBucketConfig,
     getBucketSettings: buckets.getBucketSettings,
     ...createObjects({ store, buckets, turns, lane, eventsMax }),
+    ...createRename({ buckets, turns, lane, eventsMax }),
+    ...createAppend({ buckets, turns, lane, eventsMax }),
     readParts: (query) => readParts(store, query),
     ...createListing({ store, buckets }),
     ...createVersionListing({ store, buckets }),

@@ -315,7 +315,7 @@ export function createComplete(settings: CompleteSettings): Pick<Meta, 'complete
         const events = eventScope(row, command.origin, settings.eventsMax);
         return step(draft, { ...scopeOf(row, lane), events });
       },
-      { onConflict: conflictOf(condition) },
+      { onConflict: conflictOf(condition), quota: true },
     );
   }
 

@@ -50,7 +50,7 @@ export class Draft {
   readonly #entries: Entries;
   readonly #rows = new Map<string, State>();
   readonly #inserts: { key: Buffer; value: Buffer }[] = [];
-  readonly #adds = new Map<string, { key: Buffer; delta: bigint }>();
+  readonly #adds = new Map<string, { key: Buffer; delta: bigint; max?: bigint }>();
 
   constructor(entries: Entries, nowMs: number, ids: Ids) {
     this.#entries = entries;
@@ -134,6 +134,12 @@ export class Draft {
     else known.delta += BigInt(delta);
   }
 
+  /** The commit is refused if it would bring the counter, to which it adds, above `max`. */
+  limit(key: Buffer, max: number): void {
+    const known = this.#adds.get(nameOf(key));
+    if (known !== undefined && known.delta > 0n) known.max = BigInt(max);
+  }
+
   /** True when there is nothing to commit. */
   get empty(): boolean {
     if (this.#inserts.length > 0 || this.#adds.size > 0) return false;
@@ -156,8 +162,8 @@ export class Draft {
         commit.set.push({ key, value: state.codec.encode(state.value) });
       else if (mark === 'del') commit.del.push(key);
     }
-    for (const { key, delta } of this.#adds.values()) {
-      if (delta !== 0n) commit.add.push({ key, delta });
+    for (const add of this.#adds.values()) {
+      if (add.delta !== 0n) commit.add.push(add);
     }
     return commit;
   }

@@ -102,7 +102,7 @@ export function checkLease(draft: Draft, writer: number): boolean {
   return true;
 }
 
-function written(scope: Scope, record: ObjectRecord): Written {
+export function written(scope: Scope, record: ObjectRecord): Written {
   const { version, etag, modifiedMs } = record;
   const versionId = shownVersion(scope, record);
   return versionId === undefined
@@ -224,7 +224,7 @@ export function deleteObjectStep(
   return { ok: true, value: { existed, versionId: shownVersion(scope, marker), marker: true } };
 }
 
-const DELETE_MARKER = {
+export const DELETE_MARKER = {
   size: 0,
   etag: '',
   data: { kind: 'none' as const },
@@ -454,7 +454,7 @@ export function createObjects(settings: ObjectsSettings): ObjectMethods {
             return keys;
           },
           (draft, row) => putObjectStep(draft, scopeIn(row, command), command),
-          { onConflict: conflictOf(condition) },
+          { onConflict: conflictOf(condition), quota: true },
         ),
       );
     },
@@ -473,7 +473,7 @@ export function createObjects(settings: ObjectsSettings): ObjectMethods {
             return keys;
           },
           (draft, row) => copyObjectStep(draft, scopeIn(row, command), command),
-          { onConflict: conflictOf(condition) },
+          { onConflict: conflictOf(condition), quota: true },
         ),
       );
     },

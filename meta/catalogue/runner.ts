@@ -86,6 +86,8 @@ export function createRunner(store: KeyValueStore, effects: Effects, ids: Ids): 
         if (!answer.ok || draft.empty) return answer;
         const result = await commitKnown(store, draft.commit(ids.stamp(draft.nowMs)));
         if (result.committed) return answer;
+        // Counters are only bounded by quotas, and a quota does not wait.
+        if (result.over === true) return { ok: false, refusal: 'QuotaExceeded' };
       }
       if (attempt >= ATTEMPTS_AT_ONCE) await pause();
     }

@@ -141,6 +141,39 @@ for (const [name, open] of Object.entries(engines)) {
       await store.close();
     });
 
+    it('applies nothing of a commit that would bring a counter above its bound', async () => {
+      const store = open();
+      const key = bytes('n');
+      const upTo = (delta: bigint, max: bigint) =>
+        store.commit(commit({ set: [row('a', String(delta))], add: [{ key, delta, max }] }));
+      assert.deepEqual(await upTo(10n, 10n), { committed: true });
+      assert.deepEqual(await upTo(1n, 10n), { committed: false, failed: [], over: true });
+      assert.equal(textOf((await store.get([bytes('a')]))[0]), '10');
+      // A bound that came later: what shrinks passes, what grows does not.
+      assert.deepEqual(await upTo(-3n, 5n), { committed: true });
+      assert.deepEqual(await upTo(1n, 5n), { committed: false, failed: [], over: true });
+      // A check that fails comes first: the commit may be tried again.
+      const stale = commit({
+        checks: [{ key: bytes('a'), stamp: stamp() }],
+        add: [{ key, delta: 1n, max: 0n }],
+      });
+      assert.deepEqual(await store.commit(stale), { committed: false, failed: [0] });
+      await store.close();
+    });
+
+    it('keeps the bound of a counter among commits of one batch', async () => {
+      const store = open();
+      const key = bytes('n');
+      const results = await Promise.all(
+        Array.from({ length: 50 }, () =>
+          store.commit(commit({ add: [{ key, delta: 2n, max: 33n }] })),
+        ),
+      );
+      assert.equal(results.filter((result) => result.committed).length, 16);
+      assert.equal(readCounter((await store.get([key]))[0] ?? null), 32n);
+      await store.close();
+    });
+
     it('gives a range its start, not its end, and at most its limit, in both directions', async () => {
       const store = open();
       await store.commit(commit({ set: ['a', 'b', 'c', 'd'].map((key) => row(key, key)) }));

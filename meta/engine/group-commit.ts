@@ -11,7 +11,7 @@
 import type { Clock, Timer } from '../../base/clock.ts';
 import { Failure, isFailure, toFailure } from '../../base/failure.ts';
 import type { Commit, CommitResult } from './kv.ts';
-import { STAMP_BYTES } from './kv.ts';
+import { isOver, STAMP_BYTES } from './kv.ts';
 
 /** Commits of one batch. */
 const BATCH_COMMITS_MAX = 512;
@@ -280,10 +280,13 @@ function decide(overlay: Overlay, commit: Commit): CommitResult | Failure {
     if (!holds) failed = [...(failed ?? []), index];
   }
   if (failed !== undefined) return { committed: false, failed };
-  for (const { key } of add) {
-    const stored = overlay.get(key);
+  for (const one of add) {
+    const stored = overlay.get(one.key);
     if (stored !== undefined && stored.length !== STAMP_BYTES + COUNTER_BYTES) {
       return new Failure('invalid', 'an add on a row that is not a counter');
+    }
+    if (one.max !== undefined && isOver(counterOf(stored), one)) {
+      return { committed: false, failed: [], over: true };
     }
   }
   for (const { key, value } of set) {
@@ -304,12 +307,14 @@ function hasStamp(stored: Uint8Array, stamp: Uint8Array): boolean {
   return true;
 }
 
+function counterOf(stored: Uint8Array | undefined): bigint {
+  if (stored === undefined) return 0n;
+  const view = new DataView(stored.buffer, stored.byteOffset, STAMP_BYTES + COUNTER_BYTES);
+  return view.getBigInt64(STAMP_BYTES);
+}
+
 function sumOf(id: Uint8Array, stored: Uint8Array | undefined, delta: bigint): Buffer {
-  let before = 0n;
-  if (stored !== undefined) {
-    const view = new DataView(stored.buffer, stored.byteOffset, STAMP_BYTES + COUNTER_BYTES);
-    before = view.getBigInt64(STAMP_BYTES);
-  }
+  const before = counterOf(stored);
   const sum = Buffer.allocUnsafe(STAMP_BYTES + COUNTER_BYTES);
   sum.set(id, 0);
   sum.writeBigInt64BE(BigInt.asIntN(64, before + delta), STAMP_BYTES);

@@ -48,8 +48,11 @@ export interface Commit {
   checks: { key: Uint8Array; stamp: Stamp | null }[];
   set: { key: Uint8Array; value: Uint8Array }[];
   del: Uint8Array[];
-  /** Adds to a signed 64-bit counter (absent is 0) without conflict; see `readCounter`. */
-  add: { key: Uint8Array; delta: bigint }[];
+  /**
+   * Adds to a signed 64-bit counter (absent is 0) without conflict; see `readCounter`. With `max`
+   * nothing of the commit is applied when the counter would grow above it.
+   */
+  add: { key: Uint8Array; delta: bigint; max?: bigint | undefined }[];
   /**
    * May use the space kept in reserve when the disk is nearly full, like every commit that deletes
    * something. For the few rows without which the cluster cannot serve reads and deletes.
@@ -64,8 +67,15 @@ export interface Commit {
 
 /* Sets, then deletes, then adds are applied. An add is refused on a key that is set or deleted. */
 
-/** `failed`: positions in `checks` that did not hold. */
-export type CommitResult = { committed: true } | { committed: false; failed: number[] };
+/** `failed`: positions in `checks` that did not hold. `over`: they held, but a counter's `max` did not. */
+export type CommitResult =
+  | { committed: true }
+  | { committed: false; failed: number[]; over?: true | undefined };
+
+/** Whether a counter that stands at `before` must not take this. One that is over may shrink. */
+export function isOver(before: bigint, { delta, max }: Commit['add'][number]): boolean {
+  return max !== undefined && delta > 0n && before + delta > max;
+}
 
 export interface KeyValueStore {
   /** All keys in one snapshot that contains every commit acknowledged before the call. */

@@ -3,7 +3,14 @@
  * sorted chunks, so that 100,000 rows stay quick without a tree to balance.
  */
 import { Failure } from '../../base/failure.ts';
-import type { Commit, CommitResult, Entry, KeyValueStore, Range } from './kv.ts';
+import {
+  type Commit,
+  type CommitResult,
+  type Entry,
+  isOver,
+  type KeyValueStore,
+  type Range,
+} from './kv.ts';
 import { checkCommit, checkGet, checkRange } from './limits.ts';
 
 const CHUNK_ROWS_MAX = 256;
@@ -63,6 +70,10 @@ function apply(rows: SortedRows, commit: Commit): CommitResult {
     if (row !== undefined && row.value.length !== 8) {
       throw new Failure('invalid', 'an add on a row that is not a counter');
     }
+  }
+  for (const add of commit.add) {
+    const before = rows.find(add.key)?.value.readBigInt64BE(0) ?? 0n;
+    if (isOver(before, add)) return { committed: false, failed: [], over: true };
   }
   const stamp = Buffer.from(commit.id);
   for (const { key, value } of commit.set) {

@@ -188,6 +188,8 @@ export function createMapMeta(view: ClusterView): MapMeta {
     setReplication: refuse,
     setObjectExtras: refuse,
     findAccount: refuse,
+    renameObject: refuse,
+    appendObject: refuse,
   };
   return meta;
 }

@@ -84,6 +84,8 @@ const GUARDED = [
   'listVersions',
   'setObjectTags',
   'setObjectLock',
+  'renameObject',
+  'appendObject',
   'setBucketConfig',
   'getBucketConfig',
   'setObjectExtras',
