@@ -16,6 +16,12 @@ export interface MetricOptions<Name extends string> {
   labels?: readonly Name[];
 }
 
+/** Of a counter that is kept elsewhere. */
+export interface CountFace<Name extends string> {
+  /** The sum so far. */
+  set(value: number, labels?: Labels<Name>): void;
+}
+
 export interface CounterMetric<Name extends string> {
   /** `amount` is 1 unless given, never negative. */
   add(labels?: Labels<Name>, amount?: number): void;
@@ -30,10 +36,16 @@ export interface GaugeMetric<Name extends string> {
 export interface HistogramMetric<Name extends string> {
   /** `value` in the unit that the name ends with. */
   observe(value: number, labels?: Labels<Name>): void;
+  /** `observe` for one set of labels, for where it is called often. */
+  bind(labels: Labels<Name>): (value: number) => void;
 }
 
 export interface Metrics {
   counter<const Name extends string = never>(options: MetricOptions<Name>): CounterMetric<Name>;
+  /** A counter that is kept elsewhere: `collect` is called before each exposition, and sets every sample. */
+  counted<const Name extends string = never>(
+    options: MetricOptions<Name> & { collect: (face: CountFace<Name>) => void | Promise<void> },
+  ): void;
   /** `collect` is called before each exposition, to set values that are read on demand. */
   gauge<const Name extends string = never>(
     options: MetricOptions<Name> & {
@@ -62,6 +74,16 @@ export function createMetrics(): Metrics {
       const counter = new Counter(common(options));
       return { add: (labels, amount = 1) => counter.inc(labels ?? {}, amount) };
     },
+    counted(options) {
+      const counter: Counter = new Counter({
+        ...common(options),
+        async collect() {
+          counter.reset();
+          if (common(options).labelNames.length === 0) counter.remove();
+          await options.collect({ set: (value, labels) => counter.inc(labels ?? {}, value) });
+        },
+      });
+    },
     gauge(options) {
       const { collect } = options;
       const gauge = new Gauge({
@@ -80,7 +102,13 @@ export function createMetrics(): Metrics {
     },
     histogram(options) {
       const histogram = new Histogram({ ...common(options), buckets: [...options.buckets] });
-      return { observe: (value, labels) => histogram.observe(labels ?? {}, value) };
+      return {
+        observe: (value, labels) => histogram.observe(labels ?? {}, value),
+        bind(labels) {
+          const child = histogram.labels(labels);
+          return (value) => child.observe(value);
+        },
+      };
     },
     async expose() {
       return { contentType: registry.contentType, body: await registry.metrics() };

@@ -3,10 +3,11 @@ import { ConfigError } from '../base/config.ts';
 import { holdProcess, systemEffects } from '../base/clock.ts';
 import { stopOnSignals } from '../base/lifecycle.ts';
 import { createLog, type Log } from '../base/log.ts';
-import { createRpcChannel } from '../base/rpc/client.ts';
+import { createRpcChannel, type RpcObserver } from '../base/rpc/client.ts';
+import type { RpcRecord } from '../base/rpc/rpc-record.ts';
 import { createMetaAdminClient } from '../meta/admin-client.ts';
 import type { MetaAdmin } from '../meta/admin-protocol.ts';
-import { createMetaClient, META_RPC_LIMITS } from '../meta/client.ts';
+import { createMetaClient, META_RPC_LIMITS, metaMethodName } from '../meta/client.ts';
 import type { Meta } from '../meta/protocol.ts';
 import { createStorageNodeClient, STORAGE_NODE_RPC_LIMITS } from '../storage-node/client.ts';
 import type { StorageNode } from '../storage-node/protocol.ts';
@@ -64,8 +65,11 @@ export function connectMeta(
   address: string,
   secret: string,
   log: Log,
+  record?: RpcRecord,
 ): { meta: Meta; admin: MetaAdmin; close(): Promise<void> } {
-  const channel = createRpcChannel({ address, secret, limits: META_RPC_LIMITS, effects, log });
+  const limits = META_RPC_LIMITS;
+  const observe = record?.observer('meta', (method) => metaMethodName(method));
+  const channel = createRpcChannel({ address, secret, limits, effects, log, observe });
   const admin = createMetaAdminClient(channel);
   return { meta: createMetaClient(channel), admin, close: () => channel.close() };
 }
@@ -75,6 +79,7 @@ export function connectNode(
   address: string,
   secret: string,
   log: Log,
+  observe?: RpcObserver,
 ): StorageNode & { close(): Promise<void> } {
   const channel = createRpcChannel({
     address,
@@ -82,6 +87,7 @@ export function connectNode(
     limits: STORAGE_NODE_RPC_LIMITS,
     effects,
     log,
+    observe,
   });
   return { ...createStorageNodeClient(channel), close: () => channel.close() };
 }

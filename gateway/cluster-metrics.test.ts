@@ -3,9 +3,10 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import type { Clock } from '../base/clock.ts';
 import { Failure } from '../base/failure.ts';
+import { createRpcRecord } from '../base/rpc/rpc-record.ts';
 import type { AdminStatus, NodeInfo } from '../meta/admin-protocol.ts';
 import { addClusterMetrics } from './cluster-metrics.ts';
-import { createGatewayMetrics } from './metrics.ts';
+import { addRpcMetrics, createGatewayMetrics } from './metrics.ts';
 import type { ObjectEngineStatus } from './object/create-engine.ts';
 
 const engine = {
@@ -31,6 +32,7 @@ const node: NodeInfo = {
   capacityBytes: 100,
   freeBytes: 40,
   full: false,
+  store: { usedBytes: 1, limitBytes: 4 },
   silentMs: 5,
   incomingBytes: 7,
 };
@@ -55,7 +57,19 @@ const status: AdminStatus = {
       rate: 2,
       etaMs: 2000,
       lastFinishedMs: undefined,
-      counts: { repaired: 5 },
+      counts: { repaired: 5, bytes: 77 },
+      problem: undefined,
+    },
+    {
+      name: 'scrub',
+      state: 'idle',
+      done: 0,
+      total: undefined,
+      unit: 'groups',
+      rate: 0,
+      etaMs: undefined,
+      lastFinishedMs: undefined,
+      counts: { blocks: 8, bytes: 9, corrupt: 2, missing: 0 },
       problem: undefined,
     },
   ],
@@ -67,6 +81,7 @@ const status: AdminStatus = {
     snapshot: { sequence: 1, atMs: 5000, bytes: 1 },
     problem: undefined,
   },
+  store: { usedBytes: 3, limitBytes: 4 },
   usage: { objects: 13, bytes: 1300 },
 };
 
@@ -80,6 +95,11 @@ function setUp(answer: () => Promise<AdminStatus>) {
     return answer();
   };
   addClusterMetrics(metrics, { adminStatus }, clock);
+  const rpc = createRpcRecord();
+  addRpcMetrics(metrics, rpc);
+  const observe = rpc.observer('node-1', () => 'get');
+  observe(1, 3, undefined);
+  observe(1, 700, 'timeout');
   return {
     scrape: async () => (await metrics.expose()).body,
     asked: () => asked,
@@ -106,6 +126,15 @@ test('a scrape shows the cluster, asked for once and no more often than every fe
     'ashlar_job_state{job="repair",state="running"} 1',
     'ashlar_job_eta_seconds{job="repair"} 2',
     'ashlar_job_count{job="repair",what="repaired"} 5',
+    'ashlar_lmdb_map_used_ratio{role="meta",node=""} 0.75',
+    'ashlar_lmdb_map_used_ratio{role="node",node="node-2"} 0.25',
+    'ashlar_repair_blocks_total{result="repaired"} 5',
+    'ashlar_repair_bytes_total 77',
+    'ashlar_scrub_blocks_total{result="corrupt"} 2',
+    'ashlar_scrub_bytes_total 9',
+    'ashlar_rpc_errors_total{peer="node-1",method="get",kind="timeout"} 1',
+    'ashlar_rpc_duration_seconds_count{peer="node-1",method="get"} 2',
+    'ashlar_s3_inflight_requests 0',
     'ashlar_journal_lag_commits 2',
     'ashlar_usage_objects 13',
   ]) {

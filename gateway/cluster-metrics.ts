@@ -4,7 +4,8 @@
  */
 import type { Clock } from '../base/clock.ts';
 import type { GaugeMetric, Metrics } from '../base/metrics.ts';
-import type { AdminStatus, MetaAdmin } from '../meta/admin-protocol.ts';
+import type { AdminStatus, JobName, MetaAdmin } from '../meta/admin-protocol.ts';
+import type { StoreFill } from '../meta/protocol.ts';
 
 /** An answer younger than this is good enough for a scrape. */
 const FRESH_MS = 3000;
@@ -65,6 +66,7 @@ export function addClusterMetrics(
   addNodes(gauge);
   addReplicas(gauge);
   addJobs(gauge);
+  addResults(metrics, source);
   addMetadata(gauge);
 }
 
@@ -175,7 +177,81 @@ function addJobs(gauge: AddGauge): void {
   );
 }
 
+/** Sums of what the jobs did; they begin anew when the metadata service does. */
+function addResults(metrics: Metrics, source: Source): void {
+  const sums: {
+    name: string;
+    help: string;
+    job: JobName;
+    /** Names of the job's counts, by the value of the label `result`. */
+    counts: Readonly<Record<string, string>>;
+  }[] = [
+    {
+      name: 'ashlar_scrub_blocks_total',
+      help: 'Replicas that scrubbing has read, and those of them that were not as they should be.',
+      job: 'scrub',
+      counts: { verified: 'blocks', corrupt: 'corrupt', missing: 'missing' },
+    },
+    {
+      name: 'ashlar_journal_scrub_pieces_total',
+      help: 'Records and chunks of snapshots, in all copies of the metadata journal, by result.',
+      job: 'journal',
+      counts: {
+        records: 'records',
+        chunks: 'chunks',
+        damaged: 'damaged',
+        repaired: 'repaired',
+        lost: 'lost',
+      },
+    },
+    {
+      name: 'ashlar_repair_blocks_total',
+      help: 'Replicas that repair has made again, and those that it found sound.',
+      job: 'repair',
+      counts: { repaired: 'repaired', sound: 'sound' },
+    },
+  ];
+  for (const { name, help, job, counts } of sums) {
+    metrics.counted({
+      name,
+      help,
+      labels: ['result'],
+      async collect(face) {
+        const known = (await source())?.jobs.find((one) => one.name === job)?.counts;
+        if (known === undefined) return;
+        for (const [result, count] of Object.entries(counts)) {
+          face.set(known[count] ?? 0, { result });
+        }
+      },
+    });
+  }
+  for (const [name, help, job] of [
+    ['ashlar_scrub_bytes_total', 'Bytes that scrubbing has read on the nodes.', 'scrub'],
+    ['ashlar_repair_bytes_total', 'Bytes that repair has copied.', 'repair'],
+  ] as const) {
+    metrics.counted({
+      name,
+      help,
+      async collect(face) {
+        const known = (await source())?.jobs.find((one) => one.name === job)?.counts;
+        if (known !== undefined) face.set(known['bytes'] ?? 0);
+      },
+    });
+  }
+}
+
 function addMetadata(gauge: AddGauge): void {
+  gauge(
+    'ashlar_lmdb_map_used_ratio',
+    'Share of the address space of a store that is used: at 1 it takes nothing more.',
+    ['role', 'node'],
+    ({ nodes, store }, face) => {
+      if (store !== undefined) face.set(ratioOf(store), { role: 'meta', node: '' });
+      for (const { id, store: own } of nodes) {
+        if (own !== undefined) face.set(ratioOf(own), { role: 'node', node: id });
+      }
+    },
+  );
   gauge('ashlar_usage_objects', 'Objects in all buckets.', [], ({ usage }, face) =>
     face.set(usage.objects),
   );
@@ -203,3 +279,6 @@ function addMetadata(gauge: AddGauge): void {
     },
   );
 }
+
+const ratioOf = ({ usedBytes, limitBytes }: StoreFill): number =>
+  limitBytes > 0 ? usedBytes / limitBytes : 0;

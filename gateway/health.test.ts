@@ -35,6 +35,10 @@ test('the routes answer GET and HEAD of three paths and nothing else', () => {
   assert.equal(status('GET', '/_ashlar/health/live'), 200);
   assert.equal(status('HEAD', '/_ashlar/health/ready'), 200);
   assert.equal(status('GET', '/_ashlar/health/cluster'), 503);
+  assert.equal(status('GET', '/minio/health/live'), 200);
+  assert.equal(status('HEAD', '/minio/health/ready'), 200);
+  assert.equal(status('GET', '/minio/health/cluster'), 503);
+  assert.equal(status('GET', '/minio/health/other'), undefined);
   assert.equal(status('PUT', '/_ashlar/health/live'), undefined);
   assert.equal(status('GET', '/_ashlar/health/'), undefined);
 });

@@ -6,6 +6,8 @@ import type { ObjectEngineStatus } from './object/create-engine.ts';
 import type { RawReply, RawRequest } from './s3/request.ts';
 
 export const HEALTH_PATH = '/_ashlar/health/';
+/** The same for probes that were made for MinIO. */
+const MINIO_PATH = /^\/minio\/health\//;
 
 export interface Health {
   ok: boolean;
@@ -44,14 +46,14 @@ function healthReply(health: Health): RawReply {
   };
 }
 
-/** Answers `/_ashlar/health/{live,ready,cluster}`; undefined for every other path. */
+/** Answers `/_ashlar/health/{live,ready,cluster}` and MinIO's names of them; undefined for every other path. */
 export function createHealthRoutes(
   status: () => ObjectEngineStatus,
   stopping: () => boolean,
 ): (request: Pick<RawRequest, 'method' | 'rawPath'>) => RawReply | undefined {
   return (request) => {
     if (request.method !== 'GET' && request.method !== 'HEAD') return undefined;
-    switch (request.rawPath) {
+    switch (request.rawPath.replace(MINIO_PATH, HEALTH_PATH)) {
       case `${HEALTH_PATH}live`:
         return healthReply({ ok: true });
       case `${HEALTH_PATH}ready`:

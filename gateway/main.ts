@@ -6,12 +6,13 @@ import { Failure } from '../base/failure.ts';
 import type { Log } from '../base/log.ts';
 import type { MetaAdmin } from '../meta/admin-protocol.ts';
 import type { Meta } from '../meta/protocol.ts';
+import type { RpcRecord } from '../base/rpc/rpc-record.ts';
 import { addClusterMetrics } from './cluster-metrics.ts';
 import type { GatewayConfig } from './config.ts';
 import { createHealthRoutes, isReady } from './health.ts';
 import { readForm } from './http/form-upload.ts';
 import { createHttpServer, type HttpServer } from './http/server.ts';
-import { createGatewayMetrics, type GatewayMetrics } from './metrics.ts';
+import { addRpcMetrics, createGatewayMetrics, type GatewayMetrics } from './metrics.ts';
 import { createObjectEngine, type ObjectEngineStatus } from './object/create-engine.ts';
 import type { Connect } from './object/node-pool.ts';
 import { patientMeta } from './patience.ts';
@@ -31,6 +32,8 @@ export interface GatewaySurroundings {
   admin: Pick<MetaAdmin, 'adminStatus'>;
   /** Makes a client for a storage node. */
   connect: Connect;
+  /** What becomes of the calls to other processes, for metrics. */
+  rpc?: RpcRecord | undefined;
 }
 
 export interface RunningGateway {
@@ -76,6 +79,7 @@ export async function startGateway(
   let stopping = false;
   const health = createHealthRoutes(objects.status, () => stopping);
   const metrics = createGatewayMetrics(objects.status, config.version);
+  if (surroundings.rpc !== undefined) addRpcMetrics(metrics.metrics, surroundings.rpc);
   addClusterMetrics(metrics.metrics, surroundings.admin, effects.clock);
   const trust = () => ({
     credentials,
@@ -101,15 +105,17 @@ export async function startGateway(
     ...pipelineOptions,
     websites: { domains: siteDomains, every: false },
   });
-  const s3 = createHttpServer({ pipeline, effects, log });
+  const s3 = createHttpServer({ pipeline: metrics.counted(pipeline), effects, log });
   const website =
     config.websites?.listen === undefined
       ? undefined
       : createHttpServer({
-          pipeline: createPipeline({
-            ...pipelineOptions,
-            websites: { domains: siteDomains, every: true },
-          }),
+          pipeline: metrics.counted(
+            createPipeline({
+              ...pipelineOptions,
+              websites: { domains: siteDomains, every: true },
+            }),
+          ),
           effects,
           log,
         });

@@ -1,14 +1,17 @@
 /** What a gateway counts about itself, for Prometheus. No keys, no bucket names: labels stay few. */
 import { createMetrics, type Metrics } from '../base/metrics.ts';
+import type { RpcRecord } from '../base/rpc/rpc-record.ts';
 import { isWritable } from './health.ts';
 import type { ObjectEngineStatus } from './object/create-engine.ts';
-import type { RequestRecord } from './s3/pipeline.ts';
+import type { Pipeline, RequestRecord } from './s3/pipeline.ts';
 
 const SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 
 export interface GatewayMetrics {
   metrics: Metrics;
   observe(record: RequestRecord): void;
+  /** The pipeline, with its requests counted while they run: `observe` ends each. */
+  counted(pipeline: Pipeline): Pipeline;
 }
 
 /** `version`: of Ashlar, for `ashlar_build_info`. */
@@ -30,6 +33,18 @@ export function createGatewayMetrics(
     help: 'Time from the request to the end of its reply.',
     labels: ['op'],
     buckets: SECONDS,
+  });
+  const firstBytes = metrics.histogram({
+    name: 'ashlar_s3_time_to_first_byte_seconds',
+    help: 'Time from the request until its reply begins.',
+    labels: ['op'],
+    buckets: SECONDS,
+  });
+  let inFlight = 0;
+  metrics.gauge({
+    name: 'ashlar_s3_inflight_requests',
+    help: 'S3 requests at this moment.',
+    collect: (gauge) => gauge.set(inFlight),
   });
   const received = metrics.counter({
     name: 'ashlar_s3_received_bytes_total',
@@ -68,13 +83,43 @@ export function createGatewayMetrics(
   });
   return {
     metrics,
+    counted: (pipeline) => (request) => {
+      inFlight += 1;
+      return pipeline(request);
+    },
     observe(record) {
+      inFlight -= 1;
       requests.add({ op: record.operation, code: record.status });
       durations.observe(record.durationMs / 1000, { op: record.operation });
+      firstBytes.observe(record.firstByteMs / 1000, { op: record.operation });
       if (record.receivedBytes > 0) received.add({}, record.receivedBytes);
       if (record.sentBytes > 0) sent.add({}, record.sentBytes);
     },
   };
+}
+
+const RPC_SECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10];
+
+/** The calls of this process to others. */
+export function addRpcMetrics(metrics: Metrics, record: RpcRecord): void {
+  const durations = metrics.histogram({
+    name: 'ashlar_rpc_duration_seconds',
+    help: 'Time of calls to other processes, by peer and method.',
+    labels: ['peer', 'method'],
+    buckets: RPC_SECONDS,
+  });
+  const errors = metrics.counter({
+    name: 'ashlar_rpc_errors_total',
+    help: 'Calls to other processes that failed, by kind of failure.',
+    labels: ['peer', 'method', 'kind'],
+  });
+  record.attach((peer, method) => {
+    const observe = durations.bind({ peer, method });
+    return ({ durationMs, failure }) => {
+      observe(durationMs / 1000);
+      if (failure !== undefined) errors.add({ peer, method, kind: failure });
+    };
+  });
 }
 
 /** Counters of the object engine; gauges to Prometheus, since they are read and not added to. */

@@ -8,7 +8,7 @@
 import type { CallOptions } from '../base/call.ts';
 import type { BlobId } from '../base/ids.ts';
 import type { Address } from '../base/rpc/rpc.ts';
-import type { AccountRecord, Answer, ClusterView, MetaStatus } from './protocol.ts';
+import type { AccountRecord, Answer, ClusterView, MetaStatus, StoreFill } from './protocol.ts';
 
 /* ------------------------------------------------------------------ nodes */
 
@@ -33,6 +33,8 @@ export interface NodeInfo {
   capacityBytes: number;
   freeBytes: number;
   full: boolean;
+  /** How full its store is, apart from its disk; undefined before its first heartbeat. */
+  store?: StoreFill | undefined;
   /** Milliseconds since its last heartbeat; undefined when it has not been heard since the start. */
   silentMs: number | undefined;
   /** Bytes that a layout change still has to move to it. */
@@ -181,6 +183,8 @@ export interface AdminStatus extends MetaStatus {
   replicas: ReplicaHistogram;
   jobs: JobStatus[];
   journal: JournalStatus;
+  /** How full the metadata service's own store is. */
+  store?: StoreFill | undefined;
   usage: { objects: number; bytes: number };
 }
 

@@ -13,11 +13,13 @@ import type {
 } from './admin-protocol.ts';
 import { judge } from './health.ts';
 import type { Job } from './jobs/job.ts';
-import type { BucketUsage, Meta } from './protocol.ts';
+import type { BucketUsage, Meta, StoreFill } from './protocol.ts';
 
 export interface AdminParts {
   meta: Pick<Meta, 'status'>;
   usage: () => Promise<BucketUsage>;
+  /** How full the store is. */
+  fill?: (() => StoreFill) | undefined;
   membership: Pick<MetaAdmin, 'nodes' | 'layout' | 'stageLayout' | 'applyLayout' | 'revertLayout'>;
   /** In the order in which they are shown. */
   jobs: readonly Job[];
@@ -54,7 +56,8 @@ export function createAdminService(parts: AdminParts): MetaAdmin {
         parts.histogram(),
       ]);
       const jobs = jobStatuses();
-      const facts = { ...status, nodes, replicas, jobs, journal: journaled, usage };
+      const store = parts.fill?.();
+      const facts = { ...status, nodes, replicas, jobs, journal: journaled, usage, store };
       return { ...facts, ...judge(facts) };
     },
     nodes: membership.nodes,

@@ -18,7 +18,7 @@ import { JobRows } from './jobs/job.ts';
 import { startLoop } from './jobs/loop.ts';
 import { RebalanceJob } from './jobs/rebalance.ts';
 import { NodeDirectory } from './jobs/node-directory.ts';
-import type { Meta, NodeView } from './protocol.ts';
+import type { Meta, NodeView, StoreFill } from './protocol.ts';
 import { behindJournal, createJournaling, type JournalParts } from './journal/create-journaling.ts';
 import { createMetaService } from './service.ts';
 
@@ -33,6 +33,8 @@ export interface AssembleOptions {
   store: KeyValueStore;
   effects: Effects;
   log: Log;
+  /** How full the store is. */
+  fill?: (() => StoreFill) | undefined;
   /** A connection to a storage node, which the service closes when it has `close`. */
   connectNode: (node: NodeView) => StorageNode & { close?: () => Promise<void> };
   cluster: Partial<ClusterSettings>;
@@ -121,6 +123,7 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
   const admin = createAdminService({
     meta,
     usage: () => catalogue.totalUsage(),
+    fill: options.fill,
     membership,
     jobs: [...jobs.list, rebalance, collecting, ...(journaling?.jobs ?? [])],
     journal: journaling?.admin,

@@ -4,11 +4,17 @@ import { type Clock, systemClock } from '../base/clock.ts';
 import { Failure, isFailure } from '../base/failure.ts';
 import { CALL_TIMEOUT_MS } from '../base/rpc/client.ts';
 import type { RpcChannel } from '../base/rpc/rpc.ts';
+import { ADMIN_METHODS } from './admin-wire.ts';
 import { ANSWERS } from './answer-wire.ts';
 import type { Meta } from './protocol.ts';
 import { METHODS, type Method, READS } from './wire.ts';
 
 export { META_RPC_LIMITS } from './wire.ts';
+
+/** The method behind its number, operators' ones among them, for metrics. */
+export function metaMethodName(method: number): string | undefined {
+  return METHODS.nameOf(method) ?? ADMIN_METHODS.nameOf(method);
+}
 
 /**
  * Beside the service's own failures, calls reject with those of the channel. What only reads is asked

@@ -133,6 +133,10 @@ async function run(
   const journaling = await attachJournal(config, surroundings, store, refused.resolve);
   const assembled = await assembleMeta({
     store,
+    fill() {
+      const { fileBytes, reusableBytes, limitBytes } = store.usage();
+      return { usedBytes: fileBytes - reusableBytes, limitBytes };
+    },
     effects,
     log,
     connectNode,

@@ -658,6 +658,14 @@ export interface Heartbeat {
   freeBytes: number;
   capacityBytes: number;
   full: boolean;
+  /** How full the node's store is, apart from its disk. */
+  store?: StoreFill | undefined;
+}
+
+/** Bytes of a store's file that are in use, and what it can grow to. */
+export interface StoreFill {
+  usedBytes: number;
+  limitBytes: number;
 }
 
 export interface NodeView {

@@ -326,6 +326,7 @@ export const COMMANDS: Readonly<Record<Method, Shape>> = {
     freeBytes: size,
     capacityBytes: size,
     full: flag,
+    store: optional(record({ usedBytes: size, limitBytes: size })),
   }),
   openWriter: record({ name: text }),
   renewWriter: record({

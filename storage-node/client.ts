@@ -18,6 +18,11 @@ import {
 
 export { STORAGE_NODE_RPC_LIMITS } from './wire.ts';
 
+/** The method behind its number, for metrics. */
+export function storageNodeMethodName(method: number): string | undefined {
+  return METHODS.nameOf(method);
+}
+
 /**
  * Beside the node's own failures, calls reject with those of the channel: `unavailable`, `timeout`,
  * `cancelled`, `unknown-outcome`, `unauthenticated`. All calls may be repeated without harm.

@@ -122,8 +122,9 @@ class MembershipLoop {
     for (;;) {
       await effects.clock.sleep(heartbeatMs, this.#stopped.signal);
       try {
-        const { freeBytes, capacityBytes, full } = stats();
-        const beat = { id: identity.id, instance: this.#instance, freeBytes, capacityBytes, full };
+        const { freeBytes, capacityBytes, full, store } = stats();
+        const self = { id: identity.id, instance: this.#instance };
+        const beat = { ...self, freeBytes, capacityBytes, full, store };
         await registrar.heartbeat(beat, this.#callOptions());
       } catch (error) {
         if (this.#stopped.signal.aborted) throw error;

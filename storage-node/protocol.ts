@@ -109,6 +109,12 @@ export interface VerifiedPage {
   next: BlockKey | undefined;
 }
 
+/** How full a store is, apart from its disk: its address space is reserved when it is opened. */
+export interface StoreFill {
+  usedBytes: number;
+  limitBytes: number;
+}
+
 export interface NodeStats {
   /** Blocks stored. */
   blocks: number;
@@ -118,6 +124,8 @@ export interface NodeStats {
   capacityBytes: number;
   /** Bytes free for this node on the filesystem, plus free pages inside the store. */
   freeBytes: number;
+  /** Bytes of the store's file that are in use, and what it can grow to. */
+  store?: StoreFill | undefined;
   /** True when the free-space floor is reached: puts are refused with `full`, deletes work. */
   full: boolean;
 }

@@ -30,6 +30,8 @@ export interface NodeHeartbeat {
   freeBytes: number;
   capacityBytes: number;
   full: boolean;
+  /** How full the node's store is, apart from its disk. */
+  store?: { usedBytes: number; limitBytes: number } | undefined;
 }
 
 export interface Registrar {

@@ -129,6 +129,10 @@ export class Space {
       capacityBytes: disk.capacityBytes,
       freeBytes: disk.freeBytes + usage.reusableBytes,
       full: this.#room.bytes < costOf(USUAL_BLOCK_BYTES),
+      store: {
+        usedBytes: usage.fileBytes - usage.reusableBytes,
+        limitBytes: usage.limitBytes,
+      },
     };
   }
 

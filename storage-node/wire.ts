@@ -30,6 +30,7 @@ import {
   type ListedBlock,
   type NodeHealth,
   type NodeStats,
+  type StoreFill,
   VERIFY_BYTES_MAX,
   type VerifiedPage,
 } from './protocol.ts';
@@ -227,6 +228,15 @@ export function decodeStats(meta: RpcMeta): NodeStats {
     capacityBytes: numberIn(record, 'capacityBytes'),
     freeBytes: numberIn(record, 'freeBytes'),
     full: record['full'] === true,
+    store: record['store'] === undefined ? undefined : decodeFill(record['store']),
+  };
+}
+
+function decodeFill(meta: RpcMeta): StoreFill {
+  const record = recordOf(meta);
+  return {
+    usedBytes: numberIn(record, 'usedBytes'),
+    limitBytes: numberIn(record, 'limitBytes'),
   };
 }
 

@@ -4,7 +4,7 @@
  */
 import type { CallOptions } from '../call.ts';
 import type { Effects } from '../clock.ts';
-import { Failure } from '../failure.ts';
+import { Failure, type FailureKind } from '../failure.ts';
 import type { Log } from '../log.ts';
 import { parseAddress } from './address.ts';
 import { ClientLink, type LinkContext, type PendingCall } from './client-link.ts';
@@ -29,7 +29,16 @@ export interface RpcChannelOptions {
   connectTimeoutMs?: number | undefined;
   /** Connections to the peer; a call takes the one with the least to do. Default 1. */
   connections?: number | undefined;
+  /** Told of every call when it has settled. */
+  observe?: RpcObserver | undefined;
 }
+
+/** `failure`: undefined when the call was answered. */
+export type RpcObserver = (
+  method: number,
+  durationMs: number,
+  failure: FailureKind | undefined,
+) => void;
 
 /** Throws Failure `invalid` for a short secret, a malformed address or limits without sense. */
 export function createRpcChannel(options: RpcChannelOptions): RpcChannel {
@@ -40,11 +49,13 @@ class NetRpcChannel implements RpcChannel {
   readonly #effects: Effects;
   readonly #sweep: DeadlineSweep;
   readonly #links: ClientLink[] = [];
+  readonly #observe: RpcObserver | undefined;
   #closed: Promise<void> | undefined;
 
   constructor(options: RpcChannelOptions) {
     checkLimits(options.limits);
     this.#effects = options.effects;
+    this.#observe = options.observe;
     this.#sweep = new DeadlineSweep(options.effects.clock, (dueMs) =>
       Math.min(...this.#links.map((link) => link.expire(dueMs))),
     );
@@ -72,14 +83,14 @@ class NetRpcChannel implements RpcChannel {
       if (signal?.aborted === true) return reject(cancelled());
       const timeoutMs = options?.timeoutMs ?? CALL_TIMEOUT_MS;
       if (!(timeoutMs > 0)) return reject(new Failure('timeout', 'no time was left for the call'));
-      const deadline = this.#effects.clock.monotonic() + timeoutMs;
+      const now = this.#effects.clock.monotonic();
+      const deadline = now + timeoutMs;
       const link = this.#pick();
       const call: PendingCall = {
         method,
         message,
         deadline,
-        resolve,
-        reject,
+        ...this.#settling(method, now, resolve, reject),
         signal,
         onAbort: undefined,
         id: 0,
@@ -91,6 +102,27 @@ class NetRpcChannel implements RpcChannel {
       this.#sweep.cover(deadline);
       link.submit(call);
     });
+  }
+
+  #settling(
+    method: number,
+    startedMs: number,
+    resolve: PendingCall['resolve'],
+    reject: PendingCall['reject'],
+  ): Pick<PendingCall, 'resolve' | 'reject'> {
+    const observe = this.#observe;
+    if (observe === undefined) return { resolve, reject };
+    const { clock } = this.#effects;
+    return {
+      resolve(answer) {
+        observe(method, clock.monotonic() - startedMs, undefined);
+        resolve(answer);
+      },
+      reject(failure) {
+        observe(method, clock.monotonic() - startedMs, failure.kind);
+        reject(failure);
+      },
+    };
   }
 
   close(): Promise<void> {

@@ -464,3 +464,32 @@ test('small payloads stay right while the memory they are gathered in is used ag
   }
   await Promise.all(answers);
 });
+
+test('whoever observes a channel is told of every call, its method, and how it failed', async (t) => {
+  const handler: RpcHandler = async ({ method, meta }) => {
+    if (method === 2) throw new Failure('full', 'no room');
+    return { meta };
+  };
+  const { address, server } = await startServer(t, handler);
+  const seen: [number, string | undefined][] = [];
+  const channel = openChannel(t, address, {
+    observe(method, durationMs, failure) {
+      assert.ok(durationMs >= 0);
+      seen.push([method, failure]);
+    },
+  });
+  await channel.call(1, { meta: null });
+  await assert.rejects(channel.call(2, { meta: null }));
+  const ending = new AbortController();
+  const given = channel.call(3, { meta: null }, { signal: ending.signal });
+  ending.abort();
+  await assert.rejects(given);
+  await server.close({ graceMs: 0 });
+  await assert.rejects(channel.call(4, { meta: null }));
+  assert.deepEqual(seen.slice(0, 3), [
+    [1, undefined],
+    [2, 'full'],
+    [3, 'cancelled'],
+  ]);
+  assert.equal(seen.length, 4);
+});

@@ -93,6 +93,9 @@ test('a host below a configured domain names the bucket', () => {
 test('the reserved path is ours, except on the host of a bucket', () => {
   assert.equal(isReserved('/_ashlar/health/live', 'localhost', DOMAINS), true);
   assert.equal(isReserved('/_ashlar/health/live', 'photos.s3.example.com', DOMAINS), false);
+  assert.equal(isReserved('/minio/health/ready', 'localhost', DOMAINS), true);
+  assert.equal(isReserved('/minio/health/live', 'photos.s3.example.com', DOMAINS), false);
+  assert.equal(isReserved('/minio/health/live/x', 'localhost', DOMAINS), false);
   assert.equal(isReserved('/photos/_ashlar/', 'localhost', DOMAINS), false);
   assert.equal(parseAddress('/_ashlar/x', 'photos.s3.example.com', DOMAINS).key, '_ashlar/x');
 });

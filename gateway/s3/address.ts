@@ -17,17 +17,20 @@ export interface Address {
 
 /** First path segment that is ours: no bucket name may begin with an underscore. */
 const RESERVED_PREFIX = '/_ashlar/';
+/** Where load balancers and probes that were made for MinIO ask; no bucket has that name. */
+const MINIO_HEALTH = /^\/minio\/health\/(live|ready|cluster)$/;
 
 /**
- * Whether the path is Ashlar's own (health): under RESERVED_PREFIX, on any host that does not name
- * a bucket.
+ * Whether the path is Ashlar's own (health): under RESERVED_PREFIX or MINIO_HEALTH, on any host that
+ * does not name a bucket.
  */
 export function isReserved(
   rawPath: string,
   host: string | undefined,
   domains: readonly string[],
 ): boolean {
-  return rawPath.startsWith(RESERVED_PREFIX) && bucketOfHost(host, domains) === undefined;
+  const own = rawPath.startsWith(RESERVED_PREFIX) || MINIO_HEALTH.test(rawPath);
+  return own && bucketOfHost(host, domains) === undefined;
 }
 
 /**

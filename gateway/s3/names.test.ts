@@ -35,6 +35,7 @@ test('bucket names follow the rules of S3', () => {
     'a.-b',
     'a-.b',
     '192.168.5.4',
+    'minio',
     'xn--abc',
     'sthree-abc',
     'abc-s3alias',

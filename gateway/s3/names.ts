@@ -7,7 +7,11 @@ import { S3Error } from './errors.ts';
 const BUCKET_PATTERN =
   /^(?=.{3,63}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/;
 const IPV4_PATTERN = /^\d+\.\d+\.\d+\.\d+$/;
-/** Names that mean something else to S3 clients: punycode, access points, table and zone buckets. */
+/**
+ * Names that mean something else to S3 clients: punycode, access points, table and zone buckets; and
+ * the path of MinIO's health probes (`address.ts`).
+ */
+const RESERVED_NAMES = ['minio'];
 const RESERVED_PREFIXES = ['xn--', 'sthree-'];
 const RESERVED_SUFFIXES = ['-s3alias', '--ol-s3', '--x-s3', '--table-s3', '.mrap'];
 
@@ -15,6 +19,7 @@ export function isBucketName(name: string): boolean {
   return (
     BUCKET_PATTERN.test(name) &&
     !IPV4_PATTERN.test(name) &&
+    !RESERVED_NAMES.includes(name) &&
     !RESERVED_PREFIXES.some((prefix) => name.startsWith(prefix)) &&
     !RESERVED_SUFFIXES.some((suffix) => name.endsWith(suffix))
   );

@@ -104,6 +104,7 @@ export function createMembership({ cluster, stats }: MembershipOptions): Members
           capacityBytes: state.capacityBytes,
           freeBytes: state.freeBytes,
           full: state.full,
+          store: state.store,
           silentMs: state.heard ? Math.round(state.silentMs) : undefined,
           incomingBytes: Math.round((incoming.get(state.id) ?? 0) * size),
         };

@@ -2,7 +2,7 @@
  * Who the storage nodes are and whether they live, as pure state. What an operator or the node's disk
  * says is a row in the store; heartbeats and free space are kept here only. Time is monotonic.
  */
-import type { Heartbeat, NodeRegistration, NodeView } from '../protocol.ts';
+import type { Heartbeat, NodeRegistration, NodeView, StoreFill } from '../protocol.ts';
 import type { NodeRow } from './rows.ts';
 
 interface Known {
@@ -19,6 +19,7 @@ interface Known {
   full: boolean;
   capacityBytes: number;
   freeBytes: number;
+  store?: StoreFill | undefined;
 }
 
 /** What is known of a node at the moment. */
@@ -33,6 +34,7 @@ export interface NodeState {
   full: boolean;
   capacityBytes: number;
   freeBytes: number;
+  store?: StoreFill | undefined;
   /** Since its last sign of life or, when there was none yet, since the start of this service. */
   silentMs: number;
   /** It has been heard since the start of this service. */
@@ -156,6 +158,7 @@ export class Nodes {
     if (known === undefined || known.instance !== beat.instance) return false;
     known.heardAt = nowMs;
     known.beats = true;
+    known.store = beat.store;
     const step = Math.max(1, beat.capacityBytes / FREE_STEP);
     const news =
       !known.up ||
@@ -206,6 +209,7 @@ export class Nodes {
         full: known.full,
         capacityBytes: known.capacityBytes,
         freeBytes: known.freeBytes,
+        store: known.store,
         silentMs: nowMs - known.heardAt,
         heard: known.heard,
       }));
