@@ -5,6 +5,7 @@
  * Source: "Required permissions for Amazon S3 API operations", Amazon S3 User Guide.
  */
 import { parseCopySource } from '../copy-source.ts';
+import { bypassesGovernance } from '../object-lock.ts';
 import type { QueryParameters } from '../operation.ts';
 import type { HeaderMap } from '../request.ts';
 
@@ -100,11 +101,6 @@ export function deleteNeeds(
   const action = versionId === undefined ? 's3:DeleteObject' : 's3:DeleteObjectVersion';
   const need = { action, bucket, key, versionId };
   return bypassGovernance ? [need, { ...need, action: 's3:BypassGovernanceRetention' }] : [need];
-}
-
-/** `x-amz-bypass-governance-retention: true`. */
-export function bypassesGovernance(headers: HeaderMap): boolean {
-  return headers['x-amz-bypass-governance-retention']?.toLowerCase() === 'true';
 }
 
 /**

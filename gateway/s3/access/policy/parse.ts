@@ -30,6 +30,9 @@ export const POLICY_CONFIG = 'policy';
 /** Largest policy of a bucket: 20 KiB. */
 export const POLICY_BYTES_MAX = 20 * 1024;
 
+/** Longer than the name of any action. */
+const ACTION_CHARACTERS_MAX = 128;
+
 const ARN = 'arn:aws:s3:::';
 
 /** The policy of `bucket`. Throws MalformedPolicy. */
@@ -138,14 +141,14 @@ class StatementReader {
     const action = either(written, 'Action');
     const patterns = this.#actions(action.value);
     const resource = either(written, 'Resource');
-    const resources = this.#resources(resource.value);
+    const { resources, kinds: named } = this.#resources(resource.value);
     const conditions = this.#conditions(written['Condition']);
-    const kinds = resource.except ? ALL_KINDS : this.#kinds(resources);
+    const kinds = resource.except ? ALL_KINDS : named;
     if (!action.except) checkActions(patterns, kinds, conditions);
-    const named = new Set(patterns.flat());
+    const listed = new Set(patterns.flat());
     const actions = action.except
-      ? new Set([...ACTIONS.keys()].filter((name) => !named.has(name)))
-      : named;
+      ? new Set([...ACTIONS.keys()].filter((name) => !listed.has(name)))
+      : listed;
     return {
       sid,
       effect,
@@ -163,6 +166,8 @@ class StatementReader {
     const list = textList(value);
     if (list === undefined) throw malformedPolicy('Policy has invalid action');
     return list.map((written) => {
+      if (written.length > ACTION_CHARACTERS_MAX)
+        throw malformedPolicy('Policy has invalid action');
       const lower = written.toLowerCase();
       const pattern = this.#pattern(lower, false);
       const found =
@@ -174,23 +179,26 @@ class StatementReader {
     });
   }
 
-  #resources(value: Json): Pattern[] {
+  /** Each must stand for something in this bucket; what all of them can stand for. */
+  #resources(value: Json): { resources: Pattern[]; kinds: readonly ResourceKind[] } {
     const list = textList(value);
     if (list === undefined) throw invalidResource();
-    return list.map((written) => {
+    const kinds = new Set<ResourceKind>();
+    const resources = list.map((written) => {
       const pattern = this.#pattern(written, this.#variables);
-      const kinds = written.startsWith(ARN) ? this.#kinds([pattern]) : [];
-      if (kinds.length === 0) throw invalidResource();
+      const own = written.startsWith(ARN) ? this.#kinds(pattern) : [];
+      if (own.length === 0) throw invalidResource();
+      for (const kind of own) kinds.add(kind);
       return pattern;
     });
+    return { resources, kinds: [...kinds] };
   }
 
-  /** What the patterns can stand for in this bucket. */
-  #kinds(resources: readonly Pattern[]): ResourceKind[] {
+  #kinds(pattern: Pattern): ResourceKind[] {
     const bucketArn = `${ARN}${this.#bucket}`;
     const kinds: ResourceKind[] = [];
-    if (resources.some((pattern) => canBe(pattern, bucketArn))) kinds.push('bucket');
-    if (resources.some((pattern) => canContinue(pattern, `${bucketArn}/`))) kinds.push('object');
+    if (canBe(pattern, bucketArn)) kinds.push('bucket');
+    if (canContinue(pattern, `${bucketArn}/`)) kinds.push('object');
     return kinds;
   }
 

@@ -1,14 +1,18 @@
 /**
  * Texts with wildcards (`*` any characters, `?` exactly one) and policy variables (`${aws:username}`),
  * as resources and conditions of policies have them. No regular expression, no recursion, no
- * backtracking over `*`: the parts between stars are looked for from left to right, each once.
+ * backtracking: the parts between stars are looked for from left to right, each once.
  *
  * Source: IAM User Guide, "Policy elements: Resource" and "Policy elements: Variables and tags".
  */
 import type { ConditionLookup } from './lookup.ts';
 
 /** What stands between two stars: texts with exactly one character between each two of them. */
-type Part = readonly string[];
+interface Part {
+  pieces: readonly string[];
+  /** Made at the first use, for a part with more than one piece. */
+  search?: MarkSearch | undefined;
+}
 
 type Token =
   | { kind: 'text'; text: string }
@@ -67,7 +71,9 @@ export function compilePattern(
       tokens.push(variableToken(name, keyOf));
     } else if (options.wildcards && (character === '*' || character === '?')) {
       flush();
-      tokens.push({ kind: character === '*' ? 'any' : 'one' });
+      // Two stars are one.
+      const again = character === '*' && tokens.at(-1)?.kind === 'any';
+      if (!again) tokens.push({ kind: character === '*' ? 'any' : 'one' });
     } else text += character;
   }
   flush();
@@ -94,8 +100,8 @@ export function isFixed(pattern: Pattern): boolean {
 
 /** The parts between stars; `undefined` when a variable has no value, or more than one. */
 function partsOf(tokens: readonly Token[], lookup: ConditionLookup): Part[] | undefined {
-  const parts: string[][] = [];
-  let part: string[] = [];
+  const parts: Part[] = [];
+  let pieces: string[] = [];
   let text = '';
   for (const token of tokens) {
     if (token.kind === 'text') text += token.text;
@@ -106,15 +112,15 @@ function partsOf(tokens: readonly Token[], lookup: ConditionLookup): Part[] | un
       if (value === undefined || !value.isWellFormed()) return undefined;
       text += value;
     } else {
-      part.push(text);
+      pieces.push(text);
       text = '';
       if (token.kind === 'any') {
-        parts.push(part);
-        part = [];
+        parts.push({ pieces });
+        pieces = [];
       }
     }
   }
-  parts.push([...part, text]);
+  parts.push({ pieces: [...pieces, text] });
   return parts;
 }
 
@@ -134,13 +140,13 @@ export function matchesIgnoringCase(
   return (
     parts !== undefined &&
     matchParts(
-      parts.map((part) => part.map((piece) => piece.toLowerCase())),
+      parts.map(({ pieces }) => ({ pieces: pieces.map((piece) => piece.toLowerCase()) })),
       text.toLowerCase(),
     )
   );
 }
 
-const NOTHING: Part = [''];
+const NOTHING: Part = { pieces: [''] };
 
 function matchParts(parts: readonly Part[], text: string): boolean {
   let at = matchAt(parts[0] ?? NOTHING, text, 0);
@@ -155,14 +161,14 @@ function matchParts(parts: readonly Part[], text: string): boolean {
 }
 
 /** Where `part` ends when it begins at `at`; −1 when it does not fit. */
-function matchAt(part: Part, text: string, at: number): number {
+function matchAt({ pieces }: Part, text: string, at: number): number {
   let position = at;
-  for (let index = 0; index < part.length; index++) {
+  for (let index = 0; index < pieces.length; index++) {
     if (index > 0) {
       if (position >= text.length) return -1;
       position += isPair(text, position) ? 2 : 1;
     }
-    const piece = part[index] ?? '';
+    const piece = pieces[index] ?? '';
     if (!text.startsWith(piece, position)) return -1;
     position += piece.length;
   }
@@ -170,10 +176,10 @@ function matchAt(part: Part, text: string, at: number): number {
 }
 
 /** Where `part` begins when it ends with the text; −1 when it does not fit. */
-function matchBack(part: Part, text: string): number {
+function matchBack({ pieces }: Part, text: string): number {
   let position = text.length;
-  for (let index = part.length - 1; index >= 0; index--) {
-    const piece = part[index] ?? '';
+  for (let index = pieces.length - 1; index >= 0; index--) {
+    const piece = pieces[index] ?? '';
     if (piece.length > position || !text.endsWith(piece, position)) return -1;
     position -= piece.length;
     if (index > 0) {
@@ -186,15 +192,67 @@ function matchBack(part: Part, text: string): number {
 
 /** Where the leftmost occurrence of `part` at or after `at` ends; −1 when there is none. */
 function find(part: Part, text: string, at: number): number {
-  const first = part[0] ?? '';
-  // The next place where the part may begin: behind the next occurrence of its first text.
-  for (let start = text.indexOf(first, at); start >= 0; start = text.indexOf(first, start + 1)) {
-    if (start > 0 && isPair(text, start - 1)) continue;
-    const end = matchAt(part, text, start);
-    if (end >= 0) return end;
-    if (start >= text.length) return -1;
+  const { pieces } = part;
+  if (pieces.length > 1) return (part.search ??= new MarkSearch(pieces)).end(text, at);
+  const piece = pieces[0] ?? '';
+  const start = text.indexOf(piece, at);
+  return start < 0 ? -1 : start + piece.length;
+}
+
+/**
+ * Looks for a part with question marks: the Shift-And algorithm, one bit for each character of the
+ * part, so that the time is that of text times part, divided by 32.
+ */
+class MarkSearch {
+  /** Per character the places in the part where it fits. */
+  readonly #masks = new Map<number, Uint32Array>();
+  /** The places where any character fits. */
+  readonly #marks: Uint32Array;
+  readonly #length: number;
+
+  constructor(pieces: readonly string[]) {
+    const characters: (number | undefined)[] = [];
+    for (const [index, piece] of pieces.entries()) {
+      if (index > 0) characters.push(undefined);
+      for (const character of Array.from(piece)) characters.push(character.codePointAt(0));
+    }
+    this.#length = characters.length;
+    this.#marks = new Uint32Array(Math.ceil(this.#length / 32));
+    for (const [at, character] of characters.entries()) {
+      if (character === undefined) setBit(this.#marks, at);
+    }
+    for (const [at, character] of characters.entries()) {
+      if (character === undefined) continue;
+      let mask = this.#masks.get(character);
+      if (mask === undefined) this.#masks.set(character, (mask = this.#marks.slice()));
+      setBit(mask, at);
+    }
   }
-  return -1;
+
+  /** Where the leftmost occurrence at or after `at` ends; −1 when there is none. */
+  end(text: string, at: number): number {
+    const state = new Uint32Array(this.#marks.length);
+    const last = state.length - 1;
+    const top = 1 << ((this.#length - 1) % 32);
+    for (let position = at; position < text.length; ) {
+      const character = text.codePointAt(position) ?? 0;
+      position += character > 0xffff ? 2 : 1;
+      const mask = this.#masks.get(character) ?? this.#marks;
+      let carry = 1;
+      for (let word = 0; word <= last; word++) {
+        const before = state[word] ?? 0;
+        state[word] = ((before << 1) | carry) & (mask[word] ?? 0);
+        carry = before >>> 31;
+      }
+      if (((state[last] ?? 0) & top) !== 0) return position;
+    }
+    return -1;
+  }
+}
+
+function setBit(bits: Uint32Array, at: number): void {
+  const word = Math.floor(at / 32);
+  bits[word] = (bits[word] ?? 0) | (1 << (at % 32));
 }
 
 /** Whether a character outside the basic plane begins here: two UTF-16 units. */
@@ -204,13 +262,12 @@ function isPair(text: string, at: number): boolean {
 
 /** Whether the pattern fits the text when its variables may stand for anything. */
 export function canBe(pattern: Pattern, text: string): boolean {
-  return reachable(pattern, text).has(lengthOf(pattern));
+  return reachable(pattern, text).at(-1) === 1;
 }
 
 /** The same for some text that is `prefix` and at least one more character. */
 export function canContinue(pattern: Pattern, prefix: string): boolean {
-  const end = lengthOf(pattern);
-  return [...reachable(pattern, prefix)].some((state) => state < end);
+  return reachable(pattern, prefix).subarray(0, -1).includes(1);
 }
 
 /** A character, `one` for any, or nothing for stars and variables. */
@@ -224,28 +281,29 @@ function itemsOf(pattern: Pattern): Item[] {
   );
 }
 
-function lengthOf(pattern: Pattern): number {
-  return itemsOf(pattern).length;
-}
-
-/** How many items the text may have used up: all possibilities at once. */
-function reachable(pattern: Pattern, text: string): Set<number> {
+/** Per number of items whether the text may have used up so many: all possibilities at once. */
+function reachable(pattern: Pattern, text: string): Uint8Array {
   const items = itemsOf(pattern);
-  let live = closure(new Set([0]), items);
+  let live = new Uint8Array(items.length + 1);
+  live[0] = 1;
+  skipStars(live, items);
   for (const character of text) {
-    const next = new Set<number>();
-    for (const state of live) {
-      const item = items[state];
-      if (item === '') next.add(state);
-      else if (item === ONE || item === character) next.add(state + 1);
+    const next = new Uint8Array(live.length);
+    for (let index = 0; index < items.length; index++) {
+      if (live[index] !== 1) continue;
+      const item = items[index];
+      if (item === '') next[index] = 1;
+      else if (item === ONE || item === character) next[index + 1] = 1;
     }
-    live = closure(next, items);
+    skipStars(next, items);
+    live = next;
   }
   return live;
 }
 
-/** Adds what is reached by letting stars stand for nothing. */
-function closure(states: Set<number>, items: readonly Item[]): Set<number> {
-  for (const state of states) if (items[state] === '') states.add(state + 1);
-  return states;
+/** Stars may stand for nothing. */
+function skipStars(live: Uint8Array, items: readonly Item[]): void {
+  for (let index = 0; index < items.length; index++) {
+    if (items[index] === '' && live[index] === 1) live[index + 1] = 1;
+  }
 }
