@@ -1,5 +1,6 @@
 import { ConfigError } from '../base/config.ts';
 import type { GatewayConfig } from '../gateway/config.ts';
+import { eventTargets } from './event-settings.ts';
 import { parseListen, type Settings } from './settings.ts';
 import { VERSION } from './version.ts';
 
@@ -35,6 +36,7 @@ export function gatewayConfig(settings: Settings, name: string): GatewayConfig {
       writeMemoryBytes: limits.bufferedBytes,
       readMemoryBytes: limits.bufferedBytes,
     },
+    events: { targets: eventTargets(settings.events.targets), keepMs: settings.events.keep },
     drainMs: settings.shutdownBound,
   };
 }

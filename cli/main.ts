@@ -34,7 +34,7 @@ const CARE = [
   'nodeOutAfter',
   'eventBacklog',
 ].map((name) => `meta.${name}`);
-const GATEWAY = ['root', 's3', 'website', 'admin', 'buckets', 'replication', 'limits'];
+const GATEWAY = ['root', 's3', 'website', 'admin', 'buckets', 'replication', 'events', 'limits'];
 
 function build(): Command {
   const program = new Command('ashlar')

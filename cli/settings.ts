@@ -11,6 +11,7 @@ import {
   loadConfig,
 } from '../base/config.ts';
 import { LOG_LEVELS } from '../base/log.ts';
+import { eventTargetSchema } from './event-settings.ts';
 import { readIfThere } from './files.ts';
 
 const MIB = 1024 ** 2;
@@ -194,6 +195,15 @@ export const settingsSchema = z.strictObject({
       .refine((size) => size >= 4096 && size <= 4 * MIB, 'expected 4KiB to 4MiB')
       .default(MIB)
       .describe('Size of the blocks that new objects are cut into.'),
+  }),
+  events: z.strictObject({
+    targets: z
+      .array(eventTargetSchema)
+      .default([])
+      .describe('Where bucket notifications can go: webhooks, NATS, Redis, Kafka, each by a name.'),
+    keep: duration()
+      .default(3 * 86_400_000)
+      .describe('After which an event that its target has not taken is given up.'),
   }),
   limits: z.strictObject({
     bufferedBytes: byteSize()

@@ -156,9 +156,16 @@ function roleEnvironment(
     .filter((leaf) => !leaf.secret && loaded.sources.get(leaf.path) !== 'default')
     .map((leaf): [string, string] => {
       const value = settingAt(loaded.value, leaf.path);
-      return [leaf.variable, Array.isArray(value) ? value.join(',') : String(value)];
+      return [leaf.variable, variableOf(value)];
     });
   return Object.fromEntries([...others, ...given]);
+}
+
+/** A list of names as people write it; a list of records as JSON, which is read the same. */
+function variableOf(value: unknown): string {
+  if (!Array.isArray(value)) return String(value);
+  const plain = value.every((item) => typeof item === 'string');
+  return plain ? value.join(',') : JSON.stringify(value);
 }
 
 interface Endpoints {

@@ -1,4 +1,5 @@
 /** What a gateway process needs to know; where it comes from is the command's business. */
+import type { TargetConfig } from './events/sinks/sink.ts';
 import type { ObjectSettings } from './object/settings.ts';
 
 export interface GatewayConfig {
@@ -32,6 +33,8 @@ export interface GatewayConfig {
   /** Created at start, when they are not there yet. */
   buckets: readonly string[];
   objects: Partial<ObjectSettings>;
+  /** Where notifications can go, and how long an event is kept for them; nowhere when absent. */
+  events?: { targets: readonly TargetConfig[]; keepMs: number } | undefined;
   /** Longest time for running requests to finish at a stop, in milliseconds. */
   drainMs: number;
 }

@@ -9,6 +9,7 @@ import type { Meta } from '../meta/protocol.ts';
 import type { RpcRecord } from '../base/rpc/rpc-record.ts';
 import { addClusterMetrics } from './cluster-metrics.ts';
 import type { GatewayConfig } from './config.ts';
+import { createConsumers } from './consumers.ts';
 import { createHealthRoutes, isReady } from './health.ts';
 import { readForm } from './http/form-upload.ts';
 import { createHttpServer, type HttpServer } from './http/server.ts';
@@ -34,6 +35,8 @@ export interface GatewaySurroundings {
   connect: Connect;
   /** What becomes of the calls to other processes, for metrics. */
   rpc?: RpcRecord | undefined;
+  /** For webhooks; Node's own by default. */
+  fetch?: typeof fetch | undefined;
 }
 
 export interface RunningGateway {
@@ -81,6 +84,14 @@ export async function startGateway(
   const metrics = createGatewayMetrics(objects.status, config.version);
   if (surroundings.rpc !== undefined) addRpcMetrics(metrics.metrics, surroundings.rpc);
   addClusterMetrics(metrics.metrics, surroundings.admin, effects.clock);
+  const consumers = createConsumers({
+    config,
+    meta,
+    effects,
+    log,
+    metrics: metrics.metrics,
+    fetch: surroundings.fetch ?? fetch,
+  });
   const trust = () => ({
     credentials,
     region: config.s3.region,
@@ -91,6 +102,7 @@ export async function startGateway(
     meta,
     objects: objects.engine,
     operations: REGISTRY,
+    notifications: consumers.notifications,
     authenticate: (request) => authenticate(request, trust()),
     forms: { readForm, authenticateForm: (fields) => authenticateForm(fields, trust()) },
     region: config.s3.region,
@@ -131,6 +143,7 @@ export async function startGateway(
     const websiteUrl =
       site === undefined ? '' : url(await listenOn(website, { ...site, reusePort: sharePort }));
     const adminUrl = config.admin === undefined ? '' : url(await listenOn(admin, config.admin));
+    consumers.start();
     return {
       s3: s3Url,
       website: websiteUrl,
@@ -142,11 +155,13 @@ export async function startGateway(
           s3.close({ deadlineMs: config.drainMs }),
           website?.close({ deadlineMs: config.drainMs }),
         ]);
+        await consumers.stop();
         await objects.stop();
         await admin?.close({ deadlineMs: 0 });
       },
     };
   } catch (error) {
+    await consumers.stop();
     await objects.stop();
     throw error;
   }

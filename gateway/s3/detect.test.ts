@@ -69,6 +69,8 @@ test('every operation is reached by its request', () => {
     GetBucketWebsite: told('GET', { ...BUCKET, query: 'website' }),
     PutBucketWebsite: told('PUT', { ...BUCKET, query: 'website' }),
     DeleteBucketWebsite: told('DELETE', { ...BUCKET, query: 'website' }),
+    GetBucketNotificationConfiguration: told('GET', { ...BUCKET, query: 'notification' }),
+    PutBucketNotificationConfiguration: told('PUT', { ...BUCKET, query: 'notification' }),
     ListObjectVersions: told('GET', { ...BUCKET, query: 'versions&prefix=a' }),
     ListObjects: told('GET', { ...BUCKET, query: 'prefix=a&delimiter=/' }),
     ListObjectsV2: told('GET', { ...BUCKET, query: 'list-type=2&prefix=a' }),

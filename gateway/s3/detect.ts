@@ -101,8 +101,8 @@ const BUCKET_RESOURCES: Readonly<Record<string, Methods>> = {
     DELETE: '!DeleteBucketMetricsConfiguration',
   },
   notification: {
-    GET: '!GetBucketNotificationConfiguration',
-    PUT: '!PutBucketNotificationConfiguration',
+    GET: 'GetBucketNotificationConfiguration',
+    PUT: 'PutBucketNotificationConfiguration',
   },
   'object-lock': { GET: 'GetObjectLockConfiguration', PUT: 'PutObjectLockConfiguration' },
   ownershipControls: {

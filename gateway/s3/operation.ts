@@ -34,6 +34,8 @@ export const OPERATION_NAMES = [
   'GetBucketWebsite',
   'PutBucketWebsite',
   'DeleteBucketWebsite',
+  'GetBucketNotificationConfiguration',
+  'PutBucketNotificationConfiguration',
   'ListObjects',
   'ListObjectsV2',
   'ListObjectVersions',
@@ -88,6 +90,13 @@ export interface OperationRequest {
   form?: FormReply | undefined;
 }
 
+/** Where events can be sent: the targets that the operator has configured, by name. */
+export interface NotificationTargets {
+  has(name: string): boolean;
+  /** Resolves when the target has taken the message; `key` keeps messages of one key together. */
+  send(name: string, message: string, key: string): Promise<void>;
+}
+
 /** Built once per request by the pipeline, passed on, never extended. */
 export interface Context {
   requestId: string;
@@ -98,6 +107,7 @@ export interface Context {
   /** Steps in the request's bucket happen in the state that it was authorized in (`access/guard.ts`). */
   meta: RequestMeta;
   objects: RequestObjects;
+  notifications: NotificationTargets;
   /** Of the request's bucket, as last judged; undefined when the request is about none, or creates it. */
   readonly settings: BucketSettings | undefined;
   clock: Clock;

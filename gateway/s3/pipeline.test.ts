@@ -46,6 +46,7 @@ function pipelineOf({ meta: given = {}, objects = {}, more = {} }: World = {}) {
     meta: meta as Meta,
     objects: { meta, ...objects } as ObjectEngine,
     operations: REGISTRY,
+    notifications: { has: () => false, send: () => Promise.reject(new Error('no targets')) },
     authenticate: (request) => authenticateExample(request),
     // A form with one field and a file; what takes real ones apart is tested in gateway/http.
     forms: {

@@ -5,7 +5,7 @@
  */
 import type { Effects } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
-import type { Meta } from '../../meta/protocol.ts';
+import type { Meta, Origin } from '../../meta/protocol.ts';
 import type { ObjectEngine } from '../object/engine.ts';
 import {
   type BucketSettings,
@@ -34,6 +34,7 @@ import { readTextBody, refuseBody, requireLength } from './message-body.ts';
 import type {
   AnyOperation,
   Context,
+  NotificationTargets,
   OperationName,
   OperationRequest,
   QueryParameters,
@@ -74,6 +75,7 @@ export interface PipelineOptions {
   meta: Meta;
   objects: ObjectEngine;
   operations: Readonly<Record<OperationName, AnyOperation>>;
+  notifications: NotificationTargets;
   /** Checks the signature; throws S3Error. An unsigned request comes back without an account. */
   authenticate(request: RawRequest): Authenticated;
   /** Takes the forms of browsers apart, and tells who signed one. */
@@ -201,6 +203,7 @@ async function perform(options: Parts, name: OperationName, asked: Asked): Promi
   const account = await admit(options.settings, guard, identity, { permission, bucket, key });
   // What PutObject honours, a form may ask for.
   screenHeaders(request.method, headers, form === undefined ? name : 'PutObject');
+  guard.origin = originOf(request, account, { isForm: form !== undefined, headers });
   screenQuery(operation, query);
   if (
     headers['x-amz-expected-bucket-owner'] !== undefined ||
@@ -288,6 +291,17 @@ async function visit(
   });
 }
 
+/** For the events of what the request does. The header is judged by `requiredAccess`. */
+function originOf(
+  { id: requestId, remoteAddress: sourceIp }: RawRequest,
+  account: Account,
+  { isForm, headers }: { isForm: boolean; headers: HeaderMap },
+): Origin {
+  const origin: Origin = { account: account.id, requestId, sourceIp };
+  if (headers['x-amz-replication-status'] !== undefined) return { ...origin, cause: 'replica' };
+  return isForm ? { ...origin, cause: 'post' } : origin;
+}
+
 /** Throws InvalidArgument when somebody signed the request: a form is signed in its fields. */
 function receive(
   { effects, forms }: PipelineOptions,
@@ -341,6 +355,7 @@ class RequestContext implements Context {
   readonly payload: Authenticated;
   readonly meta: RequestMeta;
   readonly objects: RequestObjects;
+  readonly notifications: NotificationTargets;
   readonly clock: Effects['clock'];
   readonly log: Log;
   readonly region: string;
@@ -359,6 +374,7 @@ class RequestContext implements Context {
     this.payload = identity;
     this.meta = guardMeta(options.meta, guard);
     this.objects = new GuardedObjects(options.objects, guard);
+    this.notifications = options.notifications;
     this.clock = options.effects.clock;
     this.log = options.log;
     this.region = options.region;

@@ -33,6 +33,8 @@ const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ['x-amz-bucket-object-lock-token', never],
   ['x-amz-object-ownership', only('BucketOwnerEnforced')],
   ['x-amz-bucket-namespace', only('global')],
+  // Another cluster's replica: needs a right of its own (`access/needs.ts`).
+  ['x-amz-replication-status', only('REPLICA')],
   ['x-amz-write-offset-bytes', never],
   ['x-amz-rename-source', never],
 ]);

@@ -7,6 +7,7 @@ import { systemEffects } from '../../base/clock.ts';
 import { createLog } from '../../base/log.ts';
 import { startEmbedded } from '../../cli/embedded.ts';
 import { startAshlar } from '../../cli/testing.ts';
+import type { GatewayConfig } from '../../gateway/config.ts';
 import type { Meta } from '../../meta/protocol.ts';
 import type { StorageNode } from '../../storage-node/protocol.ts';
 import type { Keys } from './sign.ts';
@@ -30,6 +31,11 @@ export interface ServerOptions {
   signatureV2?: boolean;
   /** On the S3 port; an inspected server has a port for websites only, too. */
   websiteDomains?: readonly string[];
+}
+
+export interface InspectedOptions extends ServerOptions {
+  /** What else differs from the settings of an ordinary test server. */
+  config?: Partial<GatewayConfig>;
 }
 
 interface Started {
@@ -60,7 +66,7 @@ export interface InspectedServer extends TestServer {
 }
 
 /** The same server with its insides in reach. */
-export function useInspectedServer(options: ServerOptions = {}): InspectedServer {
+export function useInspectedServer(options: InspectedOptions = {}): InspectedServer {
   const lines: string[] = [];
   let meta: Meta | undefined;
   let website = '';
@@ -78,6 +84,7 @@ export function useInspectedServer(options: ServerOptions = {}): InspectedServer
         buckets: [],
         objects: {},
         drainMs: 1000,
+        ...options.config,
       },
       {
         folder: undefined,

@@ -10,9 +10,11 @@ import type {
   BucketState,
   ExpectsBucket,
   Meta,
+  Origin,
   VersionName,
 } from '../../../meta/protocol.ts';
 import type { ObjectEngine, OpenedObject } from '../../object/engine.ts';
+import { replicationMatches } from '../replication-config.ts';
 import type { BucketSettings, SettingsSource } from './bucket-settings.ts';
 
 /** Judgements of one step while the bucket keeps changing under it. */
@@ -25,6 +27,8 @@ type Judge = (settings: BucketSettings) => void | Promise<void>;
 export class Guard {
   readonly #source: SettingsSource;
   readonly #judged = new Map<string, { settings: BucketSettings; judge: Judge }>();
+  /** Who makes the request: for the events of buckets that have listeners. */
+  origin: Origin | undefined;
 
   constructor(source: SettingsSource) {
     this.#source = source;
@@ -42,6 +46,18 @@ export class Guard {
 
   state(bucket: string): BucketState | undefined {
     return this.#judged.get(bucket)?.settings.state;
+  }
+
+  /** What a command in the bucket says of its origin; nothing where nobody listens. */
+  originIn(bucket: string): Origin | undefined {
+    const settings = this.settings(bucket);
+    if (this.origin === undefined || settings === undefined) return undefined;
+    const { configs } = settings.bucket;
+    if (configs.includes('replication')) {
+      return { ...this.origin, replicate: replicationMatches(settings) };
+    }
+    const told = configs.includes('notification') || this.origin.cause === 'replica';
+    return told ? this.origin : undefined;
   }
 
   /** `call` with the state of the bucket, as often as it is refused with BucketChanged. */
@@ -91,6 +107,16 @@ const GUARDED = [
   'setObjectExtras',
 ] as const satisfies readonly (keyof Meta)[];
 
+/** Those that make events. */
+const EVENTFUL: ReadonlySet<string> = new Set<keyof Meta>([
+  'putObject',
+  'copyObject',
+  'deleteObject',
+  'deleteObjects',
+  'completeUpload',
+  'setObjectTags',
+]);
+
 type Scoped = { bucket: string } & ExpectsBucket;
 type Call = (command: Scoped, options?: CallOptions) => Promise<Answer<unknown>>;
 
@@ -112,11 +138,14 @@ class GuardedMeta {
 
 const methods = GuardedMeta.prototype as unknown as Methods;
 for (const name of GUARDED) {
+  const eventful = EVENTFUL.has(name);
   methods[name] = function guarded(command, options) {
     const call = this.meta[name] as unknown as Call;
-    return this.guard.run(command.bucket, (expect) =>
-      call(expect === undefined ? command : { ...command, expect }, options),
-    );
+    return this.guard.run(command.bucket, (expect) => {
+      if (expect === undefined) return call(command, options);
+      const origin = eventful ? this.guard.originIn(command.bucket) : undefined;
+      return call(origin ? { ...command, expect, origin } : { ...command, expect }, options);
+    });
   };
 }
 const PLAIN = [

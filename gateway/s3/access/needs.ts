@@ -85,6 +85,7 @@ export function requiredAccess(
   if (BYPASSES.has(name) && bypassesGovernance(headers)) {
     extra.push('s3:BypassGovernanceRetention');
   }
+  if (headers['x-amz-replication-status'] !== undefined) extra.push(replicaAction(name));
   const needs = [first, ...extra.map((other) => ({ ...first, action: other }))];
   const source = COPIES.has(name) ? headers['x-amz-copy-source'] : undefined;
   if (source !== undefined) needs.push(sourceNeed(source));
@@ -115,6 +116,12 @@ export function missingKeyNeed({ bucket }: { bucket: string }): AccessNeed {
 export function resourceArn({ bucket, key }: { bucket: string; key: string }): string {
   if (bucket === '') return '*';
   return key === '' ? `arn:aws:s3:::${bucket}` : `arn:aws:s3:::${bucket}/${key}`;
+}
+
+/** Who writes replicas (`x-amz-replication-status: REPLICA`) needs the right to. */
+function replicaAction(name: string): string {
+  if (name === 'DeleteObject') return 's3:ReplicateDelete';
+  return name.includes('Tagging') ? 's3:ReplicateTags' : 's3:ReplicateObject';
 }
 
 function writerActions(name: string, headers: HeaderMap): string[] {

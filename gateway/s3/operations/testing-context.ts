@@ -8,7 +8,7 @@ import type { ObjectEngine } from '../../object/engine.ts';
 import { BucketSettings } from '../access/bucket-settings.ts';
 import type { Authenticated } from '../auth/identity.ts';
 import { type ErrorCode, S3Error } from '../errors.ts';
-import type { AnyOperation, Context, OperationRequest } from '../operation.ts';
+import type { AnyOperation, Context, NotificationTargets, OperationRequest } from '../operation.ts';
 import { parseQuery } from '../query.ts';
 import type { RawReply } from '../request.ts';
 
@@ -76,6 +76,7 @@ export interface TestRequest {
   configs?: Record<string, string>;
   meta?: Partial<Meta>;
   objects?: Partial<ObjectEngine>;
+  notifications?: NotificationTargets;
   region?: string;
 }
 
@@ -105,6 +106,7 @@ function contextOf(test: TestRequest): Context {
     },
     meta,
     objects: only<ObjectEngine>({ meta, ...test.objects }, 'object engine'),
+    notifications: test.notifications ?? only<NotificationTargets>({}, 'targets'),
     settings: new BucketSettings({ ...BUCKET, ...test.bucketRow }, test.configs ?? {}),
     clock: systemClock,
     log: silentLog,

@@ -1,0 +1,54 @@
+/** What a gateway does beside answering requests: it delivers what the outbox of the buckets holds. */
+import type { Effects } from '../base/clock.ts';
+import type { Log } from '../base/log.ts';
+import type { Metrics } from '../base/metrics.ts';
+import type { Meta } from '../meta/protocol.ts';
+import type { GatewayConfig } from './config.ts';
+import { createEventMetrics } from './events/metrics.ts';
+import { createNotifier } from './events/notifier.ts';
+import { createTargets } from './events/targets.ts';
+import type { NotificationTargets } from './s3/operation.ts';
+
+export interface Consumers {
+  notifications: NotificationTargets;
+  start(): void;
+  /** Lets running deliveries finish. */
+  stop(): Promise<void>;
+}
+
+export interface ConsumerOptions {
+  config: GatewayConfig;
+  meta: Meta;
+  effects: Effects;
+  log: Log;
+  metrics: Metrics;
+  fetch: typeof fetch;
+}
+
+/** Throws Failure `invalid` for settings that contradict each other. */
+export function createConsumers(options: ConsumerOptions): Consumers {
+  const { config, meta, effects, log } = options;
+  const counts = createEventMetrics(options.metrics, meta, effects.clock);
+  const targets = createTargets(config.events?.targets ?? [], effects, options.fetch);
+  const notifier = createNotifier({
+    meta,
+    targets,
+    effects,
+    log,
+    region: config.s3.region,
+    keepMs: config.events?.keepMs ?? EVENTS_KEEP_MS,
+    count: counts.message,
+  });
+  return {
+    notifications: targets,
+    start() {
+      notifier.start();
+    },
+    async stop() {
+      await notifier.stop();
+      await targets.close();
+    },
+  };
+}
+
+const EVENTS_KEEP_MS = 3 * 24 * 60 * 60 * 1000;

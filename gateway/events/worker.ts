@@ -1,0 +1,209 @@
+/**
+ * Works a queue of the outbox off: leases buckets, reads their events in order, hands each to the
+ * handler, and settles what came of it. Every gateway runs one for each queue; the leases see to it
+ * that one at a time works on a bucket. What is not settled when a gateway dies is handed out again
+ * when its lease has ended, so a target may be told twice, and never not at all.
+ */
+import type { Effects } from '../../base/clock.ts';
+import { isFailure } from '../../base/failure.ts';
+import type { Log } from '../../base/log.ts';
+import type {
+  EventLease,
+  EventMethods,
+  EventQueue,
+  PostponedEvent,
+  StoredEvent,
+} from '../../meta/protocol.ts';
+
+/** What became of an event. */
+export type Outcome =
+  | { kind: 'done' }
+  /** Tried in vain; to be tried again, with the wait that grows. */
+  | { kind: 'failed'; problem: string; left?: string[] | undefined }
+  /** Not tried: nobody is to be asked for so long. */
+  | { kind: 'held'; waitMs: number };
+
+/** Handles the events of one bucket, by its settings as they are at this moment. */
+export type Handle = (event: StoredEvent) => Promise<Outcome>;
+
+export interface WorkerOptions {
+  queue: EventQueue;
+  meta: EventMethods;
+  effects: Effects;
+  log: Log;
+  /** Before every page of a bucket; undefined: nobody wants its events any more. */
+  prepare(lease: EventLease): Promise<Handle | undefined>;
+  /** Events that one page takes on, and those that are handled at once. */
+  pageSize: number;
+  concurrency: number;
+  /** An event waits while an earlier one of its key is not done. */
+  ordered: boolean;
+  leaseMs?: number | undefined;
+  pollMs?: number | undefined;
+}
+
+const LEASE_MS = 15_000;
+const POLL_MS = 250;
+/** Buckets that one gateway works on at once. */
+const BUCKETS_MAX = 16;
+const RETRY_MS_FIRST = 1000;
+const RETRY_MS_MAX = 300_000;
+/** With a backlog that cannot be worked on, it is looked through only so often. */
+const SCAN_PAUSE_MS = 2000;
+
+export interface EventWorker {
+  start(): void;
+  /** Lets running deliveries finish, and gives the leases back. */
+  stop(): Promise<void>;
+}
+
+export function createEventWorker(options: WorkerOptions): EventWorker {
+  const { queue, meta, effects, log } = options;
+  const { clock } = effects;
+  const holder = `${queue}-${effects.random.bytes(12).toString('hex')}`;
+  const leaseMs = options.leaseMs ?? LEASE_MS;
+  const running = new Map<number, Promise<void>>();
+  /** Not to be looked at before this time, by bucket. */
+  const resting = new Map<number, number>();
+  let held = new Set<number>();
+  let heldUntilMs = 0;
+  const stopped = new AbortController();
+  let loop: Promise<void> | undefined;
+
+  const holds = (bucketId: number): boolean =>
+    held.has(bucketId) && clock.monotonic() < heldUntilMs && !stopped.signal.aborted;
+
+  async function poll(): Promise<void> {
+    const askedMs = clock.monotonic();
+    const { leases } = await meta.leaseEvents({ queue, holder, leaseMs });
+    held = new Set(leases.map(({ bucketId }) => bucketId));
+    // The lease may be that much older than this call: whoever holds it must stop before its end.
+    heldUntilMs = askedMs + leaseMs / 2;
+    for (const lease of leases) {
+      if (running.size >= BUCKETS_MAX) break;
+      const { bucketId } = lease;
+      if (running.has(bucketId) || (resting.get(bucketId) ?? 0) > askedMs) continue;
+      const work = drain(lease)
+        .catch((error: unknown) => {
+          log.warn({ queue, bucket: lease.bucket, error }, 'events could not be worked on');
+          resting.set(bucketId, clock.monotonic() + RETRY_MS_FIRST);
+        })
+        .finally(() => running.delete(bucketId));
+      running.set(bucketId, work);
+    }
+  }
+
+  /** Looks once through all events of a bucket. */
+  async function drain(lease: EventLease): Promise<void> {
+    const { bucketId } = lease;
+    const waiting = new Set<string>();
+    let after: string | undefined;
+    let waitMs = 0;
+    let idle = true;
+    for (;;) {
+      const limit = options.pageSize;
+      const { events } = await meta.readEvents({ queue, bucketId, after, limit });
+      const page = await handlePage(lease, events, waiting);
+      idle &&= page.handled === 0;
+      waitMs = Math.max(waitMs, page.waitMs);
+      after = events.at(-1)?.id;
+      if (events.length < limit || !holds(bucketId)) break;
+    }
+    const pauseMs = idle ? Math.max(Math.min(waitMs, SCAN_PAUSE_MS), 0) : 0;
+    resting.set(bucketId, clock.monotonic() + pauseMs);
+  }
+
+  async function handlePage(
+    lease: EventLease,
+    events: readonly StoredEvent[],
+    waiting: Set<string>,
+  ): Promise<{ handled: number; waitMs: number }> {
+    const handle = await options.prepare(lease);
+    const done: string[] = [];
+    const later: PostponedEvent[] = [];
+    let waitMs = 0;
+    let handled = 0;
+    const one = async (event: StoredEvent): Promise<void> => {
+      if (options.ordered && waiting.has(event.key)) return;
+      const dueMs = event.notBeforeMs - clock.now();
+      // No wait is longer than that: the clock of the one who wrote it was wrong.
+      const outcome: Outcome =
+        dueMs > 0 && dueMs <= 2 * RETRY_MS_MAX
+          ? { kind: 'held', waitMs: dueMs }
+          : handle === undefined
+            ? { kind: 'done' }
+            : await handle(event);
+      if (outcome.kind === 'done') {
+        handled++;
+        done.push(event.id);
+        return;
+      }
+      waiting.add(event.key);
+      if (outcome.kind === 'held') {
+        waitMs = Math.max(waitMs, outcome.waitMs);
+        return;
+      }
+      handled++;
+      const { problem, left } = outcome;
+      const attempts = event.attempts + 1;
+      later.push({ id: event.id, attempts, notBeforeMs: retryAt(attempts), left, problem });
+    };
+    await inLanes(events, options, () => holds(lease.bucketId), one);
+    if (done.length > 0 || later.length > 0) {
+      await meta.settleEvents({ queue, bucketId: lease.bucketId, done, later });
+    }
+    return { handled, waitMs };
+  }
+
+  function retryAt(attempts: number): number {
+    const waitMs = Math.min(RETRY_MS_MAX, RETRY_MS_FIRST * 2 ** Math.min(attempts - 1, 16));
+    return Math.floor(clock.now() + waitMs * (0.75 + effects.random.fraction() / 2));
+  }
+
+  return {
+    start() {
+      loop ??= (async () => {
+        while (!stopped.signal.aborted) {
+          await poll().catch((error: unknown) => {
+            const told = { queue, error };
+            if (isFailure(error)) log.debug(told, 'the outbox could not be asked');
+            else log.error(told, 'the outbox could not be asked');
+          });
+          await clock.sleep(options.pollMs ?? POLL_MS, stopped.signal).catch(() => {});
+        }
+      })();
+    },
+    async stop() {
+      stopped.abort();
+      await loop;
+      await Promise.all(running.values());
+      if (held.size === 0) return;
+      await meta.leaseEvents({ queue, holder, leaseMs: 0 }).catch(() => {});
+    },
+  };
+}
+
+/** Handles events at once, those of one key one after the other, while `goOn`. */
+async function inLanes(
+  events: readonly StoredEvent[],
+  { concurrency }: { concurrency: number },
+  goOn: () => boolean,
+  handle: (event: StoredEvent) => Promise<void>,
+): Promise<void> {
+  const lanes = new Map<string, StoredEvent[]>();
+  for (const event of events) {
+    const lane = lanes.get(event.key);
+    if (lane === undefined) lanes.set(event.key, [event]);
+    else lane.push(event);
+  }
+  const waiting = [...lanes.values()];
+  const work = async (): Promise<void> => {
+    for (let lane = waiting.shift(); lane !== undefined; lane = waiting.shift()) {
+      for (const event of lane) {
+        if (!goOn()) return;
+        await handle(event);
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: concurrency }, work));
+}
