@@ -1,7 +1,12 @@
 /** Websites: their configuration, where they are found, and where they send their visitors. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { WebsiteConfiguration } from '@aws-sdk/client-s3';
+import {
+  CreateBucketCommand,
+  PutBucketWebsiteCommand,
+  type WebsiteConfiguration,
+} from '@aws-sdk/client-s3';
+import { startCluster } from '../support/cluster.ts';
 import { refusedWith, useInspectedServer } from '../support/server.ts';
 import { visit } from '../support/visit.ts';
 
@@ -174,4 +179,50 @@ test('hostile paths and hosts end in a page, escaped, and in no header', async (
   assert.doesNotMatch(script.body, /<script>/);
   // Ashlar's own paths are those of the S3 port.
   assert.equal((await visit(server.website, bucket, '/_ashlar/health/live')).status, 301);
+});
+
+test('`ashlar start` serves websites from all its gateways on one port of their own, also after one was killed', async () => {
+  const cluster = await startCluster({
+    args: [
+      '--gateways',
+      '2',
+      '--website-listen',
+      '127.0.0.1:0',
+      '--s3-website-domains',
+      'web.test',
+    ],
+  });
+  const s3 = cluster.client();
+  try {
+    const { website, s3: api } = cluster.ready();
+    assert.ok(website, 'the ready file names no endpoint for websites');
+    await s3.send(new CreateBucketCommand({ Bucket: 'pages' }));
+    const WebsiteConfiguration = { RedirectAllRequestsTo: { HostName: 'elsewhere' } };
+    await s3.send(new PutBucketWebsiteCommand({ Bucket: 'pages', WebsiteConfiguration }));
+    const both = async (): Promise<void> => {
+      for (let time = 0; time < 10; time++) {
+        for (const [endpoint, host] of [
+          [website, 'pages'],
+          [api, 'pages.web.test'],
+        ] as const) {
+          const answer = await visit(endpoint, host, '/k');
+          assert.equal(answer.headers['location'], 'http://elsewhere/k');
+        }
+      }
+    };
+    await both();
+    const [first] = cluster.processes('gateway');
+    assert.ok(first);
+    process.kill(first.pid, 'SIGKILL');
+    await cluster.until(
+      ({ processes }) =>
+        processes.filter(({ role, pid }) => role === 'gateway' && pid !== first.pid).length === 2,
+      'the gateway to be back',
+    );
+    assert.equal(cluster.ready().website, website);
+    await both();
+  } finally {
+    s3.destroy();
+    await cluster.stop();
+  }
 });

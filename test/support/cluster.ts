@@ -25,6 +25,8 @@ export interface ReadyProcess {
 
 export interface Ready {
   s3: string;
+  /** The port for websites only. */
+  website?: string;
   admin: string;
   admins: string[];
   processes: ReadyProcess[];

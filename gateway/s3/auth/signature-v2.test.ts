@@ -279,6 +279,16 @@ test('sub-resources are signed sorted and decoded, with `=` only when they have 
   assert.ok(on(signedV2({ target: '/a?uploads=', resource: '/a?uploads=' }), NOW));
 });
 
+test('a bucket may be signed with a slash behind it, as botocore does, and a key may not', () => {
+  assert.ok(on(signedV2({ target: '/a', resource: '/a/' }), NOW));
+  assert.ok(on(signedV2({ target: '/a?acl', resource: '/a/?acl' }), NOW));
+  const key = signedV2({ target: '/a/b', resource: '/a/b/' });
+  assert.equal(
+    codeOf(() => on(key, NOW)),
+    'SignatureDoesNotMatch',
+  );
+});
+
 test('x-amz-* parameters of a presigned URL are signed as headers', () => {
   const expires = String(NOW / 1000 + 60);
   const text = `PUT\n\ntext/plain\n${expires}\nx-amz-acl:private\n/a/b`;

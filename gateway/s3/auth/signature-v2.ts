@@ -221,6 +221,8 @@ const SIGNED_PARAMETERS: ReadonlySet<string> = new Set([
   'response-expires',
 ]);
 
+const ONLY_BUCKET = /^\/[^/]+$/;
+
 function canonicalResources(
   { headers, rawPath }: RawRequest,
   query: readonly Parameter[],
@@ -232,7 +234,10 @@ function canonicalResources(
     .filter(({ name }) => SIGNED_PARAMETERS.has(name))
     .sort((a, b) => (a.name < b.name ? -1 : 1));
   const resources = new Set<string>();
-  for (const path of [rawPath, canonicalPath(rawPath)]) {
+  const paths = [rawPath, canonicalPath(rawPath)];
+  // botocore signs a bucket with a slash behind it, which it does not send.
+  if (bucket === undefined && ONLY_BUCKET.test(rawPath)) paths.push(`${rawPath}/`);
+  for (const path of paths) {
     for (const reading of [0, 1]) {
       for (const emptyAsSent of [true, false]) {
         const pairs = signed.map(({ name, values, hasEquals }) => {
