@@ -177,6 +177,18 @@ test('a dollar sign may be escaped as S3 writes it, and stays as it is in plain 
   check([['starts-with', '$x-amz-meta-a', '\\$foo']], { 'x-amz-meta-a': '\\$foo.txt' });
 });
 
+test('a comma behind the last item is taken, as in an example of AWS, and one in a text stays', () => {
+  const policy = parsePostPolicy(
+    encode(`{"expiration":"${LATER}","conditions":[{"key":",]"}, ["eq","$bucket","b" , ],\n ],}`),
+  );
+  const form = new Map([
+    ['key', ',]'],
+    ['bucket', 'b'],
+  ]);
+  checkPostPolicy(policy, form, NOW);
+  assert.throws(() => parsePostPolicy(encode('{"expiration":,}')), invalid(/Invalid JSON/));
+});
+
 test('what is no policy is InvalidPolicyDocument and says why', () => {
   const conditions: unknown[] = [];
   const table: [unknown, RegExp][] = [

@@ -44,14 +44,20 @@ function readJson(encoded: string): unknown {
   if (!BASE64.test(encoded)) throw invalid('it is not base64.');
   try {
     const text = strictUtf8.decode(Buffer.from(encoded, 'base64'));
-    // S3's own escape, which JSON does not have: `\$` is a dollar sign and begins no field.
-    const json = text.replace(/\\(.)/gs, (escape, character: string) =>
-      character === '$' ? '$' : escape,
-    );
-    return JSON.parse(json) as unknown;
+    return JSON.parse(plainJson(text)) as unknown;
   } catch {
     throw invalid('Invalid JSON.');
   }
+}
+
+/**
+ * What S3 takes beyond JSON: `\$` is a dollar sign, and a comma may stand behind the last item (both
+ * are in AWS's own examples).
+ */
+function plainJson(text: string): string {
+  return text.replace(/"(?:[^"\\]|\\.)*"|,(?=\s*[\]}])/gs, (found) =>
+    found === ',' ? '' : found.replace(/\\(.)/gs, (escape, one) => (one === '$' ? '$' : escape)),
+  );
 }
 
 function isObject(value: unknown): value is Record<string, unknown> {
