@@ -52,6 +52,7 @@ export function addOperatorCommands(program: Command, load: Load): void {
   addLayout(program, load);
   addJobs(program, load);
   addInspection(program, load);
+  addEvents(program, load);
 }
 
 function addStatus(program: Command, load: Load): void {
@@ -194,6 +195,15 @@ function addJobs(program: Command, load: Load): void {
       );
     }
   }
+}
+
+function addEvents(program: Command, load: Load): void {
+  const events = program.command('events').description('Events that wait for delivery.');
+  verb(events, 'status', 'What waits, what was dropped, and why.').action((options: Options) =>
+    run(load, options, async (operator, screen) =>
+      (await import('./events.ts')).showEvents(operator, screen),
+    ),
+  );
 }
 
 /** Beside `ashlar meta`, which runs the service. */

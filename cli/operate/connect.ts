@@ -12,6 +12,8 @@ import { silentLog } from '../../base/log.ts';
 import { createRpcChannel } from '../../base/rpc/client.ts';
 import { createMetaAdminClient, META_RPC_LIMITS } from '../../meta/admin-client.ts';
 import type { MetaAdmin } from '../../meta/admin-protocol.ts';
+import { createMetaClient } from '../../meta/client.ts';
+import type { Meta } from '../../meta/protocol.ts';
 import { CLUSTER_SECRET_FILE } from '../credentials.ts';
 import { type LocalEndpoint, readLocalEndpoint } from '../endpoint.ts';
 import { readIfThere } from '../files.ts';
@@ -30,6 +32,7 @@ interface Target {
 
 export interface Operator {
   admin: MetaAdmin;
+  meta: Meta;
   local: LocalEndpoint | undefined;
   /** For every call. */
   call: { timeoutMs: number };
@@ -53,7 +56,8 @@ export async function operate(
   const hold = holdProcess();
   try {
     const admin = createMetaAdminClient(channel);
-    await work({ admin, local: target.local, call: { timeoutMs } });
+    const meta = createMetaClient(channel);
+    await work({ admin, meta, local: target.local, call: { timeoutMs } });
   } catch (error) {
     throw explained(error, target);
   } finally {

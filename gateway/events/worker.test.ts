@@ -192,7 +192,10 @@ test('what an event says follows from what happened', () => {
     versionId: 'v',
     sequencer: event(1).id,
   });
-  assert.equal(told({ type: 'ObjectRemoved:Delete', versionId: 'null' }).s3.object.versionId, undefined);
+  assert.equal(
+    told({ type: 'ObjectRemoved:Delete', versionId: 'null' }).s3.object.versionId,
+    undefined,
+  );
   const expired = told({ type: 'LifecycleExpiration:Delete' });
   assert.equal(expired.eventVersion, '2.3');
   assert.equal(expired.userIdentity.principalId, 's3.amazonaws.com');

@@ -42,7 +42,7 @@ export interface WorkerOptions {
   pollMs?: number | undefined;
 }
 
-const LEASE_MS = 15_000;
+const LEASE_MS = 10_000;
 const POLL_MS = 250;
 /** Buckets that one gateway works on at once. */
 const BUCKETS_MAX = 16;

@@ -34,7 +34,7 @@ export interface Receiver {
 }
 
 /** Starts before the tests of the file, and ends after them. */
-export function useReceiver(): Receiver {
+export function useReceiver({ delayMs = 0 } = {}): Receiver {
   const bodies: string[] = [];
   const authorizations: (string | undefined)[] = [];
   let url = '';
@@ -44,7 +44,7 @@ export function useReceiver(): Receiver {
     request.on('end', () => {
       authorizations.push(request.headers.authorization);
       if (receiver.status === 200) bodies.push(Buffer.concat(parts).toString());
-      response.writeHead(receiver.status).end();
+      setTimeout(() => response.writeHead(receiver.status).end(), delayMs);
     });
   });
   before(async () => {

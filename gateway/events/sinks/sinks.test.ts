@@ -40,7 +40,9 @@ async function fake(serve: (socket: Socket) => void) {
 /** The text protocol of NATS: PUB with a payload, PING and PONG. */
 function fakeNats(received: string[], reply?: string) {
   return fake((socket) => {
-    socket.write('INFO {"server_id":"x","version":"2.10.0","headers":true,"max_payload":1048576}\r\n');
+    socket.write(
+      'INFO {"server_id":"x","version":"2.10.0","headers":true,"max_payload":1048576}\r\n',
+    );
     let text = '';
     socket.on('data', (chunk) => {
       text += chunk.toString();
