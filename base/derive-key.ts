@@ -28,3 +28,11 @@ export function deriveKey(secret: KeyObject, info: Buffer): KeyObject {
   input.fill(0);
   return key;
 }
+
+/** The bytes of a key written as base64 or as hex; undefined when that is not KEY_BYTES of them. */
+export function parseKeyText(text: string): Buffer | undefined {
+  const trimmed = text.trim();
+  if (/^[0-9a-fA-F]{64}$/.test(trimmed)) return Buffer.from(trimmed, 'hex');
+  if (!/^[A-Za-z0-9+/]{43}=$/.test(trimmed)) return undefined;
+  return Buffer.from(trimmed, 'base64');
+}

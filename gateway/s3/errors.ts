@@ -73,6 +73,10 @@ export const ERRORS = {
     status: 409,
     message: 'The request is not valid with the current state of the bucket.',
   },
+  InvalidEncryptionAlgorithmError: {
+    status: 400,
+    message: 'The Encryption request you specified is not valid. Supported value: AES256.',
+  },
   InvalidDigest: {
     status: 400,
     message: 'The Content-MD5 or checksum value that you specified is not valid.',
@@ -114,6 +118,10 @@ export const ERRORS = {
     message: 'The write offset value that you specified does not match the current object size.',
   },
   InvalidURI: { status: 400, message: 'The specified URI could not be parsed.' },
+  'KMS.NotFoundException': {
+    status: 400,
+    message: 'The request was rejected because the specified KMS key could not be found.',
+  },
   KeyTooLongError: { status: 400, message: 'Your key is too long.' },
   MalformedPolicy: { status: 400, message: 'This policy contains invalid Json' },
   MalformedPOSTRequest: {
@@ -201,6 +209,10 @@ export const ERRORS = {
     status: 400,
     message:
       'Your socket connection to the server was not read from or written to within the timeout period.',
+  },
+  ServerSideEncryptionConfigurationNotFoundError: {
+    status: 404,
+    message: 'The server side encryption configuration was not found.',
   },
   ServiceUnavailable: {
     status: 503,
