@@ -1,6 +1,12 @@
 /** What a gateway process needs to know; where it comes from is the command's business. */
 import type { TargetConfig } from './events/sinks/sink.ts';
+import type { KeyringConfig } from './keys/open-keyring.ts';
 import type { ObjectSettings } from './object/settings.ts';
+
+export interface EncryptionConfig extends KeyringConfig {
+  /** What objects get in buckets without a default encryption of their own. */
+  default: 'off' | 'AES256';
+}
 
 export interface GatewayConfig {
   /** Name of this process in the metadata service's list of writers. */
@@ -17,6 +23,8 @@ export interface GatewayConfig {
     domains: readonly string[];
     /** Whether Signature Version 2 is taken beside Version 4; false by default. */
     signatureV2?: boolean | undefined;
+    /** From where clients may send keys of their own without TLS; loopback by default. */
+    insecureCustomerKeys?: 'never' | 'loopback' | 'always' | undefined;
   };
   /** Websites of buckets; undefined: there are none. */
   websites?:
@@ -30,6 +38,8 @@ export interface GatewayConfig {
   /** Health and metrics; undefined: no admin endpoint. */
   admin: { host: string; port: number } | undefined;
   root: { accessKey: string; secretKey: string };
+  /** Absent: no keys, so nothing but customers' keys encrypts. */
+  encryption?: EncryptionConfig | undefined;
   /** Created at start, when they are not there yet. */
   buckets: readonly string[];
   objects: Partial<ObjectSettings>;

@@ -16,6 +16,7 @@ import { createHttpServer, type HttpServer } from './http/server.ts';
 import { addRpcMetrics, createGatewayMetrics, type GatewayMetrics } from './metrics.ts';
 import { createObjectEngine, type ObjectEngineStatus } from './object/create-engine.ts';
 import type { Connect } from './object/node-pool.ts';
+import { NO_KEYS, openKeyring } from './keys/open-keyring.ts';
 import { patientMeta } from './patience.ts';
 import { authenticate } from './s3/auth/authenticate.ts';
 import { authenticateForm } from './s3/auth/form-signature.ts';
@@ -105,6 +106,11 @@ export async function startGateway(
     notifications: consumers.notifications,
     authenticate: (request) => authenticate(request, trust()),
     forms: { readForm, authenticateForm: (fields) => authenticateForm(fields, trust()) },
+    encryption: {
+      keys: openKeyring(config.encryption ?? NO_KEYS, { effects, fetch }),
+      default: config.encryption?.default ?? 'off',
+      mayBareKeys: bareKeyRule(config.s3.insecureCustomerKeys ?? 'loopback'),
+    },
     region: config.s3.region,
     domains: config.s3.domains,
     effects,
@@ -165,6 +171,12 @@ export async function startGateway(
     await objects.stop();
     throw error;
   }
+}
+
+/** Whether a client at an address may send a key of its own over a connection without TLS. */
+function bareKeyRule(rule: 'never' | 'loopback' | 'always'): (remoteAddress: string) => boolean {
+  if (rule !== 'loopback') return () => rule === 'always';
+  return (address) => address === '::1' || /^(::ffff:)?127\./.test(address);
 }
 
 function listenOn(

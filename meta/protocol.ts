@@ -269,6 +269,9 @@ export interface ObjectEncryption {
   bucketKey?: true | undefined;
 }
 
+/** What is shown of it to clients. */
+export type ShownEncryption = Omit<ObjectEncryption, 'wrappedKey'>;
+
 export type ReplicationStatus = 'PENDING' | 'COMPLETED' | 'FAILED' | 'REPLICA';
 
 /** What a version may carry beside its content and metadata. */
@@ -349,6 +352,8 @@ export interface PutObjectCommand extends ExpectsBucket {
   object: NewObject;
   condition?: WriteCondition | undefined;
   missing: MissingReplica[];
+  /** It is a copy whose bytes were written anew: events say so. */
+  copied?: true | undefined;
 }
 
 /** As PutObjectCommand; of `object` only what an append adds counts when there is an object already. */
@@ -623,6 +628,7 @@ export interface CompleteUploadCommand extends UploadName {
 
 export interface CompletedUpload extends Written {
   size: number;
+  encryption?: ShownEncryption | undefined;
   checksum?: ObjectChecksum | undefined;
 }
 

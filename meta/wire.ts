@@ -229,7 +229,15 @@ export const COMMANDS: Readonly<Record<Method, Shape>> = {
     owner: optional(text),
   }),
   bucketUsage: record({ bucket: text, expect }),
-  putObject: record({ ...place, origin, writer: count, object, condition, missing }),
+  putObject: record({
+    ...place,
+    origin,
+    writer: count,
+    object,
+    condition,
+    missing,
+    copied: optional(flag),
+  }),
   getObject: record({ ...versionName, withParts: optional(flag) }),
   readParts: record({
     list: text,

@@ -72,6 +72,7 @@ const WALLS: readonly [prefix: string, allowed: readonly string[]][] = [
       'gateway/object/engine.ts',
       'gateway/keys/protocol.ts',
       'gateway/keys/context.ts',
+      'gateway/keys/testing-keys.ts',
     ],
   ],
   [

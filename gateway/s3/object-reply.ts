@@ -1,7 +1,10 @@
 /** What GetObject and HeadObject have in common: which bytes are meant, and the reply's headers. */
 import type { ChecksumType, ObjectChecksum } from '../../base/object-checksum.ts';
 import type { Bucket, ObjectRecord, PartRef } from '../../meta/protocol.ts';
+import type { CustomerKey } from '../keys/protocol.ts';
 import type { ByteRange } from '../object/engine.ts';
+import { parseReadKey } from './encryption/headers.ts';
+import { encryptionHeaders } from './encryption/replies.ts';
 import { S3Error } from './errors.ts';
 import { matchesEtag, quoteEtag } from './etag.ts';
 import { formatHttpDate, parseHttpDate } from './http-date.ts';
@@ -26,6 +29,8 @@ export interface ReadInput {
   checksums: boolean;
   /** Headers of the reply as `response-*` asks for them; undefined when it does not. */
   overrides: Record<string, string> | undefined;
+  /** For an object that is encrypted by the client's own key. */
+  customer: CustomerKey | undefined;
 }
 
 /** Query parameter → header of the reply. */
@@ -63,6 +68,7 @@ export function parseRead({ bucket, key, query, headers }: OperationRequest): Re
     part,
     checksums: mode !== undefined,
     overrides: parseOverrides(query),
+    customer: parseReadKey(headers),
   };
 }
 
@@ -164,6 +170,7 @@ export function readReply(
   if (input.checksums && selection.checksum !== undefined) {
     Object.assign(headers, checksumHeaders(selection.checksum));
   }
+  if (object.encryption !== undefined) Object.assign(headers, encryptionHeaders(object.encryption));
   if (input.overrides !== undefined) Object.assign(headers, input.overrides);
   return { status, headers };
 }

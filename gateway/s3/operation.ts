@@ -8,6 +8,7 @@ import type { BucketSettings } from './access/bucket-settings.ts';
 import type { RequestMeta, RequestObjects } from './access/guard.ts';
 import type { Account, Authenticated } from './auth/identity.ts';
 import type { FormReply } from './form/form.ts';
+import type { RequestEncryption } from './encryption/request-encryption.ts';
 import type { HeaderMap, RawReply } from './request.ts';
 
 /** Every operation that Ashlar carries out; the word used in metrics, logs, tests and docs. */
@@ -110,6 +111,8 @@ export interface Context {
   notifications: NotificationTargets;
   /** Of the request's bucket, as last judged; undefined when the request is about none, or creates it. */
   readonly settings: BucketSettings | undefined;
+  /** Keys for what is encrypted, and the modes of what is written. */
+  readonly encryption: RequestEncryption;
   clock: Clock;
   log: Log;
   /** Aborts when the client is gone. */

@@ -17,7 +17,7 @@ import {
   signed,
 } from './auth/test-support.ts';
 import { S3Error } from './errors.ts';
-import { BUCKET, ok, refused, storing } from './operations/testing-context.ts';
+import { BUCKET, ok, refused, storing, TEST_KEYS } from './operations/testing-context.ts';
 import { createPipeline, type PipelineOptions, type RequestRecord } from './pipeline.ts';
 import { REGISTRY } from './registry.ts';
 import type { RawReply, RawRequest } from './request.ts';
@@ -47,6 +47,7 @@ function pipelineOf({ meta: given = {}, objects = {}, more = {} }: World = {}) {
     objects: { meta, ...objects } as ObjectEngine,
     operations: REGISTRY,
     notifications: { has: () => false, send: () => Promise.reject(new Error('no targets')) },
+    encryption: { keys: TEST_KEYS, default: 'off', mayBareKeys: () => true },
     authenticate: (request) => authenticateExample(request),
     // A form with one field and a file; what takes real ones apart is tested in gateway/http.
     forms: {

@@ -25,6 +25,7 @@ import { type AccessRequest, authorize } from './authorize.ts';
 import { parseCopySource } from './copy-source.ts';
 import { addCorsHeaders, answerPreflight, CORS_CONFIG, decodeCors } from './cors.ts';
 import { type Detection, detect } from './detect.ts';
+import { type EncryptionOptions, RequestEncryption } from './encryption/request-encryption.ts';
 import { type ErrorCode, S3Error } from './errors.ts';
 import { toS3Error } from './failure-map.ts';
 import type { FormReply } from './form/form.ts';
@@ -80,6 +81,7 @@ export interface PipelineOptions {
   authenticate(request: RawRequest): Authenticated;
   /** Takes the forms of browsers apart, and tells who signed one. */
   forms: Omit<ReceiveOptions, 'now'>;
+  encryption: EncryptionOptions;
   region: string;
   /** Hosts for virtual-host style, lower case without port: `s3.example.com`. */
   domains: readonly string[];
@@ -362,6 +364,7 @@ class RequestContext implements Context {
   readonly #request: RawRequest;
   readonly #guard: Guard;
   readonly #bucket: string;
+  readonly #encryption: EncryptionOptions;
 
   constructor(
     options: PipelineOptions,
@@ -381,10 +384,15 @@ class RequestContext implements Context {
     this.#request = request;
     this.#guard = guard;
     this.#bucket = bucket;
+    this.#encryption = options.encryption;
   }
 
   get settings(): BucketSettings | undefined {
     return this.#guard.settings(this.#bucket);
+  }
+
+  get encryption(): RequestEncryption {
+    return new RequestEncryption(this.#encryption, this.#request);
   }
 
   get signal(): AbortSignal {

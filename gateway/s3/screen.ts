@@ -2,6 +2,7 @@
  * Headers that would change what a request means and that Ashlar does not act on: refused, never
  * dropped. A client that asks for encryption, a lock or a public ACL and gets 200 would believe it.
  */
+import { ENCRYPTION_HEADERS } from './encryption/headers.ts';
 import { S3Error } from './errors.ts';
 import { LOCKING_OPERATIONS } from './object-lock.ts';
 import type { HeaderMap, RawRequest } from './request.ts';
@@ -28,6 +29,7 @@ const CANNED_ACLS: ReadonlySet<string> = new Set([
 ]);
 
 const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
+  ...ENCRYPTION_HEADERS.map((name): [string, Rule] => [name, () => true]),
   ['x-amz-acl', acl],
   ['x-amz-bucket-object-lock-enabled', never],
   ['x-amz-bucket-object-lock-token', never],

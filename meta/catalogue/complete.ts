@@ -262,6 +262,10 @@ export function completeStep(
   const { version, modifiedMs } = record;
   const result: CompletedUpload = { version, etag, modifiedMs, size };
   if (checksum !== undefined) result.checksum = checksum;
+  if (upload.encryption !== undefined) {
+    const { wrappedKey: _, ...shown } = upload.encryption;
+    result.encryption = shown;
+  }
   const versionId = shownVersion(scope, record);
   if (versionId !== undefined) result.versionId = versionId;
   draft.remove(row);

@@ -127,7 +127,8 @@ export function putObjectStep(
   if (refused !== undefined) return refused;
   if (data.kind === 'blob' && !addFreshBlob(draft, data)) return PENDING;
   if (!queueMissing(draft, scope, command.missing)) return PENDING;
-  const record = addVersion(draft, scope, { key: command.key, creation: 'put' }, command.object);
+  const creation = command.copied === true ? 'copy' : 'put';
+  const record = addVersion(draft, scope, { key: command.key, creation }, command.object);
   return record === undefined ? PENDING : { ok: true, value: written(scope, record) };
 }
 

@@ -279,6 +279,21 @@ const samples: [string, Codec<never>, unknown][] = [
       },
     },
   ],
+  [
+    'completed encrypted upload',
+    completedCodec as never,
+    {
+      bucketId: 2,
+      key: 'k',
+      result: {
+        version: 'cd'.repeat(16),
+        etag: 'x-1',
+        modifiedMs: 4,
+        size: 8,
+        encryption: { algorithm: 'aws:kms', keyId: 'k1', bucketKey: true },
+      },
+    },
+  ],
   ['garbage blob', garbageCodec as never, { kind: 'blob', blob, size: 2 ** 33, blockSize: 4096 }],
   ['garbage parts', garbageCodec as never, { kind: 'parts', list: 'ab'.repeat(16) }],
   [

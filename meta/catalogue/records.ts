@@ -622,10 +622,13 @@ interface CompletedRow {
   result: CompletedUpload;
 }
 
+/** The answer of a completed upload shows how it is encrypted, and keeps no key. */
+const NO_KEY = Buffer.alloc(0);
+
 export const completedCodec: Codec<CompletedRow> = defineCodec({
   name: 'completed upload',
   format: 1,
-  count: 8,
+  count: 9,
   fields({ bucketId, key, result }) {
     const fields = [
       bucketId,
@@ -636,7 +639,11 @@ export const completedCodec: Codec<CompletedRow> = defineCodec({
       result.size,
       packChecksum(result.checksum),
     ];
-    return result.versionId === undefined ? fields : [...fields, packHex(result.versionId)];
+    const version = result.versionId === undefined ? null : packHex(result.versionId);
+    if (result.encryption !== undefined) {
+      return [...fields, version, packEncryption({ ...result.encryption, wrappedKey: NO_KEY })];
+    }
+    return version === null ? fields : [...fields, version];
   },
   record(fields) {
     const result: CompletedUpload = {
@@ -648,6 +655,10 @@ export const completedCodec: Codec<CompletedRow> = defineCodec({
     const checksum = unpackChecksum(fields[6]);
     if (checksum !== undefined) result.checksum = checksum;
     if (fields[7] !== null && fields[7] !== undefined) result.versionId = unpackHex(fields[7]);
+    if (fields[8] !== null && fields[8] !== undefined) {
+      const { wrappedKey: _, ...shown } = unpackEncryption(fields[8]);
+      result.encryption = shown;
+    }
     return { bucketId: number(fields[0]), key: text(fields[1]), result };
   },
 });

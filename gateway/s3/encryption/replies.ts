@@ -1,5 +1,5 @@
 /** What replies say about encryption. */
-import type { ObjectEncryption } from '../../../meta/protocol.ts';
+import type { ShownEncryption } from '../../../meta/protocol.ts';
 import type { RawReply } from '../request.ts';
 
 type Headers = RawReply['headers'];
@@ -7,7 +7,7 @@ type Headers = RawReply['headers'];
 const SSE = 'x-amz-server-side-encryption';
 
 /** Headers of GetObject, HeadObject and everything that writes. None for what is not encrypted. */
-export function encryptionHeaders(encryption: ObjectEncryption | undefined): Headers {
+export function encryptionHeaders(encryption: ShownEncryption | undefined): Headers {
   if (encryption === undefined) return {};
   const { algorithm, keyId, keyMd5, bucketKey } = encryption;
   switch (algorithm) {
@@ -28,7 +28,7 @@ export function encryptionHeaders(encryption: ObjectEncryption | undefined): Hea
 }
 
 /** Of what makes an object: the context comes back, too, which is never shown again. */
-export function writtenEncryptionHeaders(encryption: ObjectEncryption | undefined): Headers {
+export function writtenEncryptionHeaders(encryption: ShownEncryption | undefined): Headers {
   const headers = encryptionHeaders(encryption);
   if (encryption?.context !== undefined) headers[`${SSE}-context`] = encryption.context;
   return headers;

@@ -1,7 +1,14 @@
 import type { ChecksumAlgorithm, ChecksumType } from '../../../base/object-checksum.ts';
 import { CHECKSUM_ALGORITHMS } from '../../../base/object-checksum.ts';
-import type { CompleteUploadCommand, UploadName, WriteCondition } from '../../../meta/protocol.ts';
+import type {
+  CompleteUploadCommand,
+  ShownEncryption,
+  UploadName,
+  WriteCondition,
+} from '../../../meta/protocol.ts';
 import { parseWriteCondition } from '../conditions.ts';
+import { type PartEncryption, parsePartEncryption } from '../encryption/headers.ts';
+import { encryptionHeaders } from '../encryption/replies.ts';
 import { S3Error } from '../errors.ts';
 import { checksumHeader } from '../ingest.ts';
 import { locationOf } from '../location.ts';
@@ -28,11 +35,13 @@ interface Input extends UploadName {
   expectedType: ChecksumType | undefined;
   expectedSize: number | undefined;
   host: string | undefined;
+  encryption: PartEncryption;
 }
 
 interface Output {
   result: CompleteMultipartUploadResult;
   versionId: string | undefined;
+  encryption: ShownEncryption | undefined;
 }
 
 /** CompleteMultipartUpload: joins the parts that were named, in one step. */
@@ -52,10 +61,12 @@ export const completeMultipartUpload = defineOperation<Input, Output>({
       expectedType: parseChecksumType(headers['x-amz-checksum-type']),
       expectedSize: parseObjectSize(headers['x-amz-mp-object-size']),
       host: headers['host'],
+      encryption: parsePartEncryption(headers),
     };
   },
-  async execute({ host, ...input }, context) {
+  async execute({ host, encryption, ...input }, context) {
     const { bucket, key } = input;
+    await checkEncryption(input, encryption, context);
     const command = { ...input, parts: await partsToComplete(input, context) };
     const completed = unwrap(
       await context.meta.completeUpload(command, { signal: context.signal }),
@@ -63,18 +74,37 @@ export const completeMultipartUpload = defineOperation<Input, Output>({
     );
     const { etag, checksum } = completed;
     const result = { location: locationOf(host, bucket, key), bucket, key, etag, checksum };
-    return { result, versionId: writtenVersionId(completed) };
+    const versionId = writtenVersionId(completed);
+    return { result, versionId, encryption: completed.encryption };
   },
-  serialize: ({ result, versionId }) =>
-    xmlReply(completeMultipartUploadResult(result), { 'x-amz-version-id': versionId }),
+  serialize: ({ result, versionId, encryption }) =>
+    xmlReply(completeMultipartUploadResult(result), {
+      'x-amz-version-id': versionId,
+      ...encryptionHeaders(encryption),
+    }),
 });
+
+/**
+ * A key of the client must be the one of its upload. It need not be there: parts are joined without
+ * looking into them. An upload that has ended answers for itself.
+ */
+async function checkEncryption(
+  { bucket, key, uploadId }: UploadName,
+  part: PartEncryption,
+  { meta, encryption, settings, signal }: Context,
+): Promise<void> {
+  if (part.customer === undefined && !part.asks) return;
+  encryption.refuseCustomerKey(part.customer, settings);
+  const upload = await meta.getUpload({ bucket, key, uploadId }, { signal });
+  if (upload.ok) encryption.checkPart(upload.value.encryption, part);
+}
 
 /**
  * The parts with those checksums that the upload can compare. An upload with CRC64NVME may have got
  * its parts with another algorithm (see UploadPart): those were checked then and are not kept.
  */
 async function partsToComplete(
-  { bucket, key, uploadId, parts }: Omit<Input, 'host'>,
+  { bucket, key, uploadId, parts }: Omit<Input, 'host' | 'encryption'>,
   { meta, signal }: Context,
 ): Promise<CompleteUploadCommand['parts']> {
   const foreign = parts.some(

@@ -5,16 +5,29 @@ import type {
   Bucket,
   CopyObjectCommand,
   ObjectLock,
+  FoundObject,
+  ObjectEncryption,
+  ObjectExtras,
   ObjectRecord,
   SystemMetadata,
   Tag,
   UserMetadata,
   WriteCondition,
+  Written,
 } from '../../../meta/protocol.ts';
 import { COPY_SOURCE_PREFIX, evaluateReadConditions, parseWriteCondition } from '../conditions.ts';
 import { type CopySource, parseCopySource, unwrapSource } from '../copy-source.ts';
+import type { CustomerKey, KeyTarget } from '../../keys/protocol.ts';
+import { BUCKET_ENCRYPTION } from '../encryption/bucket-default.ts';
+import { etagOf } from '../encryption/etag.ts';
+import {
+  parseSourceKey,
+  parseWriteEncryption,
+  type RequestedEncryption,
+} from '../encryption/headers.ts';
+import { writtenEncryptionHeaders } from '../encryption/replies.ts';
 import { S3Error } from '../errors.ts';
-import { checksumAlgorithm } from '../ingest.ts';
+import { checksumAlgorithm, ingest } from '../ingest.ts';
 import { parseStorageClass, parseSystemMetadata, parseUserMetadata } from '../metadata.ts';
 import { checkLockOfNew, parseLockHeaders } from '../object-lock.ts';
 import { type Context, defineOperation } from '../operation.ts';
@@ -23,6 +36,7 @@ import { unwrap } from '../refusal.ts';
 import type { HeaderMap } from '../request.ts';
 import { parseTaggingHeader, replacesTags } from '../tags.ts';
 import { shownVersionId, writtenVersionId } from '../version-id.ts';
+import { DEFAULT_ALGORITHM, PUT_BYTES_MAX } from './put-object.ts';
 import { type CopyObjectResult, copyObjectResult } from '../xml/copy-object-result.ts';
 import { xmlReply } from '../xml/reply.ts';
 
@@ -46,18 +60,22 @@ interface Input {
   algorithm: ChecksumAlgorithm | undefined;
   lock: ObjectLock | undefined;
   condition: WriteCondition | undefined;
+  encryption: RequestedEncryption | undefined;
+  sourceKey: CustomerKey | undefined;
 }
 
 interface Output {
   result: CopyObjectResult;
   versionId: string | undefined;
   sourceVersionId: string | undefined;
+  encryption: ObjectEncryption | undefined;
 }
 
 /**
  * CopyObject: the new object refers to the blobs of the old one, in one transaction, at any size.
  * It therefore keeps the source's ETag (also `md5-of-md5s-N`, where AWS makes a fresh MD5) and, if
- * no other algorithm is asked for, its checksum.
+ * no other algorithm is asked for, its checksum. Between modes of encryption the bytes are written
+ * anew, up to 5 GiB; within SSE-S3 and within SSE-KMS only the data key is wrapped anew.
  */
 export const copyObject = defineOperation<Input, Output>({
   name: 'CopyObject',
@@ -68,6 +86,7 @@ export const copyObject = defineOperation<Input, Output>({
     const replaces = parseDirective(headers['x-amz-metadata-directive']);
     const system = parseSystemMetadata(headers);
     const algorithm = parseAlgorithm(headers);
+    const encryption = parseWriteEncryption(headers);
     refuseRange(headers);
     return {
       bucket,
@@ -84,7 +103,10 @@ export const copyObject = defineOperation<Input, Output>({
         replaces ||
         algorithm !== undefined ||
         headers['x-amz-storage-class'] !== undefined ||
+        encryption !== undefined ||
         system.websiteRedirectLocation !== undefined,
+      encryption,
+      sourceKey: parseSourceKey(headers),
       algorithm,
       lock: parseLockHeaders(headers),
       condition: parseWriteCondition(headers),
@@ -92,23 +114,36 @@ export const copyObject = defineOperation<Input, Output>({
   },
   async execute(input, context) {
     checkLockOfNew(input.lock, context.settings, context.clock.now());
-    if (input.source.versionId === undefined) refuseNothing(input);
+    if (input.source.versionId === undefined) refuseNothing(input, context);
     for (let attempt = 1; ; attempt++) {
       const answer = await copyOnce(input, context);
       const again = !answer.ok && answer.refusal === 'SourceChanged' && attempt < ATTEMPTS_MAX;
       if (!again) return unwrap(answer, input);
     }
   },
-  serialize: ({ result, versionId, sourceVersionId }) =>
+  serialize: ({ result, versionId, sourceVersionId, encryption }) =>
     xmlReply(copyObjectResult(result), {
       'x-amz-version-id': versionId,
       'x-amz-copy-source-version-id': sourceVersionId,
+      ...writtenEncryptionHeaders(encryption),
     }),
 });
 
-/** A copy onto itself must change something, unless it brings another version back. */
-function refuseNothing({ changes, source, bucket, key }: Input): void {
-  if (changes || source.bucket !== bucket || source.key !== key) return;
+/**
+ * A copy onto itself must change something, unless it brings another version back, or the bucket has a
+ * default encryption that it may take on.
+ */
+function refuseNothing(
+  { changes, source, bucket, key }: Input,
+  { settings }: Pick<Context, 'settings'>,
+): void {
+  if (
+    changes ||
+    settings?.text(BUCKET_ENCRYPTION) !== undefined ||
+    source.bucket !== bucket ||
+    source.key !== key
+  )
+    return;
   throw new S3Error('InvalidRequest', {
     message:
       "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.",
@@ -144,8 +179,15 @@ function refuseRange(headers: HeaderMap): void {
 
 async function copyOnce(input: Input, context: Context): Promise<Answer<Output>> {
   const { source } = input;
-  const { from, object, checksum } = await readSource(input, context);
-  if (from.versioning === undefined) refuseNothing(input);
+  const { bucket, key, versionId } = source;
+  const found = unwrapSource(await context.meta.getObject({ bucket, key, versionId }), source);
+  evaluateReadConditions(input.headers, found.object, COPY_SOURCE_PREFIX);
+  if (found.bucket.versioning === undefined) refuseNothing(input, context);
+  const target = context.encryption.target(input.encryption, context.settings);
+  const shares = await sharedEncryption(input, found.object, target, context);
+  if (shares === undefined) return await copyBytes(input, target, context);
+  const { from, object, checksum } = await readSource(input, found, context);
+  const { encryption } = shares;
   const command: CopyObjectCommand = {
     writer: context.objects.writer(),
     source: { bucket: source.bucket, key: source.key, version: object.version },
@@ -154,32 +196,142 @@ async function copyOnce(input: Input, context: Context): Promise<Answer<Output>>
     owner: context.account.id,
     metadata: metadataOf(input, object),
     ...(input.tags && { tags: input.tags }),
-    ...(input.lock && { extras: { lock: input.lock } }),
+    ...extrasOf(input, encryption),
     checksum,
     condition: input.condition,
   };
   const answer = await context.meta.copyObject(command);
   if (!answer.ok) return answer;
-  const { etag, modifiedMs } = answer.value;
-  const result = { etag, modifiedMs, checksum: answer.value.checksum };
-  const versionId = writtenVersionId(answer.value);
-  return { ok: true, value: { result, versionId, sourceVersionId: shownVersionId(from, object) } };
+  return copied(answer.value, answer.value.checksum, encryption, shownVersionId(from, object));
+}
+
+/** What the copy has beside content and metadata; a command without it is a smaller one. */
+function extrasOf(
+  { lock }: Input,
+  encryption: ObjectEncryption | undefined,
+): { extras?: ObjectExtras } {
+  if (lock === undefined && encryption === undefined) return {};
+  return { extras: { ...(lock && { lock }), ...(encryption && { encryption }) } };
+}
+
+function copied(
+  written: Written,
+  checksum: ObjectChecksum | undefined,
+  encryption: ObjectEncryption | undefined,
+  sourceVersionId: string | undefined,
+): Answer<Output> {
+  const { etag, modifiedMs } = written;
+  const versionId = writtenVersionId(written);
+  const result = { etag, modifiedMs, checksum };
+  return { ok: true, value: { result, versionId, sourceVersionId, encryption } };
+}
+
+/**
+ * How the copy is encrypted when it shares the blocks of its source; undefined when it cannot, since
+ * the one is encrypted and the other is not, or its ETag would be of another kind. A key of the client's
+ * is never asked to open what another one wrapped.
+ */
+async function sharedEncryption(
+  { sourceKey }: Input,
+  { encryption: from }: ObjectRecord,
+  target: KeyTarget | undefined,
+  { encryption }: Context,
+): Promise<{ encryption: ObjectEncryption | undefined } | undefined> {
+  await encryption.check(from, sourceKey);
+  if (from?.algorithm !== target?.algorithm) return undefined;
+  if (from === undefined || target === undefined) return { encryption: undefined };
+  if (target.algorithm === 'customer') return undefined;
+  if (target.algorithm === 'AES256' && !encryption.keys.isOutdated(from)) {
+    return { encryption: from };
+  }
+  const dataKey = await encryption.keys.unwrap(from, undefined);
+  return { encryption: await encryption.keys.wrap(dataKey, target) };
+}
+
+/** Reads the source and writes the copy as a new object would be written, up to 5 GiB. */
+async function copyBytes(
+  input: Input,
+  target: KeyTarget | undefined,
+  context: Context,
+): Promise<Answer<Output>> {
+  const { source } = input;
+  const { encryption, objects, signal, meta, account } = context;
+  const opened = unwrapSource(await objects.open(source, { signal }), source);
+  try {
+    const { object } = opened;
+    await encryption.unlock(opened, input.sourceKey);
+    evaluateReadConditions(input.headers, object, COPY_SOURCE_PREFIX);
+    refuseSize(object.size);
+    const sealed = target && (await encryption.keys.create(target));
+    const kept = object.checksum?.algorithm ?? DEFAULT_ALGORITHM;
+    const copy = ingest(
+      { ...NOBODY, body: opened.read(), decodedLength: object.size, trailer: undefined },
+      { headers: {}, contentLength: object.size },
+      { maxBytes: PUT_BYTES_MAX, defaultAlgorithm: input.algorithm ?? kept },
+    );
+    const { system, user } = metadataOf(input, object) ?? object;
+    const tags = input.tags ?? object.tags;
+    const checksum = (): ObjectChecksum | undefined => {
+      const { checksum: made } = copy.result();
+      return made && { ...made, type: 'FULL_OBJECT' };
+    };
+    const answer = await objects.store(
+      copy.body,
+      ({ writer, size, data, missing }) =>
+        meta.putObject({
+          writer,
+          bucket: input.bucket,
+          key: input.key,
+          object: {
+            size,
+            etag: etagOf(copy.result().md5, sealed),
+            owner: account.id,
+            data,
+            checksum: checksum(),
+            system,
+            user,
+            ...(tags && { tags }),
+            ...(input.lock && { lock: input.lock }),
+            ...(sealed && { encryption: sealed.encryption }),
+          },
+          condition: input.condition,
+          missing,
+          copied: true,
+        }),
+      { signal, sizeHint: object.size, dataKey: sealed?.dataKey },
+    );
+    if (!answer.ok) return answer;
+    const sourceVersionId = shownVersionId(opened.bucket, object);
+    return copied(answer.value, checksum(), sealed?.encryption, sourceVersionId);
+  } finally {
+    opened.close();
+  }
+}
+
+/** Bytes that come from a blob were signed by no one. */
+const NOBODY = { account: undefined, accessKey: undefined };
+
+function refuseSize(size: number): void {
+  if (size <= PUT_BYTES_MAX) return;
+  throw new S3Error('InvalidRequest', {
+    message: `The specified copy source is larger than the maximum allowable size for a copy source: ${PUT_BYTES_MAX}`,
+  });
 }
 
 /** The source, judged by the conditions; its checksum by another algorithm if one is asked for. */
 async function readSource(
   input: Input,
-  { meta, objects }: Context,
+  found: FoundObject,
+  { objects, encryption }: Context,
 ): Promise<{ from: Bucket; object: ObjectRecord; checksum: ObjectChecksum | undefined }> {
   const { source, algorithm } = input;
   const { bucket, key, versionId } = source;
-  const found = unwrapSource(await meta.getObject({ bucket, key, versionId }), source);
-  evaluateReadConditions(input.headers, found.object, COPY_SOURCE_PREFIX);
   if (algorithm === undefined || found.object.checksum?.algorithm === algorithm) {
     return { from: found.bucket, object: found.object, checksum: undefined };
   }
   const opened = unwrapSource(await objects.open({ bucket, key, versionId }), source);
   try {
+    await encryption.unlock(opened, input.sourceKey);
     evaluateReadConditions(input.headers, opened.object, COPY_SOURCE_PREFIX);
     const digest = createDigest(algorithm);
     for await (const chunk of opened.read()) digest.update(chunk);

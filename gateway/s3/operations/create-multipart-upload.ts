@@ -7,6 +7,8 @@ import type {
   Upload,
   UserMetadata,
 } from '../../../meta/protocol.ts';
+import { parseWriteEncryption, type RequestedEncryption } from '../encryption/headers.ts';
+import { writtenEncryptionHeaders } from '../encryption/replies.ts';
 import { S3Error } from '../errors.ts';
 import { checksumAlgorithm } from '../ingest.ts';
 import { parseSystemMetadata, parseUserMetadata } from '../metadata.ts';
@@ -26,6 +28,7 @@ interface Input {
   tags: Tag[] | undefined;
   lock: ObjectLock | undefined;
   checksum: { algorithm: ChecksumAlgorithm; type: ChecksumType };
+  encryption: RequestedEncryption | undefined;
   /** The client named the algorithm: only then the answer does, as on AWS. */
   named: boolean;
 }
@@ -50,18 +53,30 @@ export const createMultipartUpload = defineOperation<Input, Output>({
       tags: parseTaggingHeader(headers['x-amz-tagging']),
       lock: parseLockHeaders(headers),
       checksum: parseUploadChecksum(headers) ?? UNNAMED_CHECKSUM,
+      encryption: parseWriteEncryption(headers),
       named: headers['x-amz-checksum-algorithm'] !== undefined,
     };
   },
-  async execute({ named, tags, lock, ...upload }, { meta, account, settings, clock, signal }) {
-    checkLockOfNew(lock, settings, clock.now());
-    const command = { ...upload, ...(tags && { tags }), ...(lock && { lock }), owner: account.id };
+  async execute({ named, tags, lock, encryption: requested, ...upload }, context) {
+    const { meta, account, signal, settings, encryption } = context;
+    checkLockOfNew(lock, settings, context.clock.now());
+    const target = encryption.target(requested, settings);
+    // Each part asks for the data key again: the upload may outlive this gateway.
+    const sealed = target && (await encryption.keys.create(target));
+    const command = {
+      ...upload,
+      ...(tags && { tags }),
+      ...(lock && { lock }),
+      ...(sealed && { encryption: sealed.encryption }),
+      owner: account.id,
+    };
     return { upload: unwrap(await meta.createUpload(command, { signal }), upload), named };
   },
   serialize: ({ upload, named }) =>
     xmlReply(initiateMultipartUploadResult(upload), {
       'x-amz-checksum-algorithm': named ? upload.checksum?.algorithm : undefined,
       'x-amz-checksum-type': named ? upload.checksum?.type : undefined,
+      ...writtenEncryptionHeaders(upload.encryption),
     }),
 });
 

@@ -1,4 +1,6 @@
 import type { ObjectRecord, PartRef } from '../../../meta/protocol.ts';
+import type { CustomerKey } from '../../keys/protocol.ts';
+import { parseReadKey } from '../encryption/headers.ts';
 import { S3Error } from '../errors.ts';
 import { formatHttpDate } from '../http-date.ts';
 import { type Context, defineOperation } from '../operation.ts';
@@ -24,6 +26,7 @@ interface Input {
   maxParts: number;
   /** Parts with greater numbers only. */
   marker: number;
+  customer: CustomerKey | undefined;
 }
 
 interface Output {
@@ -46,11 +49,13 @@ export const getObjectAttributes = defineOperation<Input, Output>({
     attributes: parseAttributes(headers['x-amz-object-attributes']),
     maxParts: Math.min(parseCount(headers, 'x-amz-max-parts') ?? PARTS_MAX, PARTS_MAX),
     marker: parseCount(headers, 'x-amz-part-number-marker') ?? 0,
+    customer: parseReadKey(headers),
   }),
   async execute(input, context) {
     const { bucket, key, versionId, attributes } = input;
     const found = unwrap(await context.meta.getObject({ bucket, key, versionId }), input);
     const { object } = found;
+    await context.encryption.check(object.encryption, input.customer);
     const parts = attributes.has('ObjectParts') ? await partsOf(input, object, context) : undefined;
     return { object, versionId: shownVersionId(found.bucket, object), attributes, parts };
   },

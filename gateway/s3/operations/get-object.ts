@@ -25,6 +25,10 @@ export const getObject = defineOperation<ReadInput, RawReply>({
     const { bucket, key, versionId } = input;
     const opened = unwrap(await context.objects.open({ bucket, key, versionId }), input);
     try {
+      const { encryption } = opened.object;
+      if (encryption !== undefined || input.customer !== undefined) {
+        await context.encryption.unlock(opened, input.customer);
+      }
       return await replyWith(input, opened);
     } catch (error) {
       opened.close();

@@ -31,17 +31,19 @@ export const headObject = defineOperation<ReadInput, RawReply>({
 
 async function select(
   input: ReadInput,
-  { meta, objects }: Context,
+  { meta, objects, encryption }: Context,
 ): Promise<{ found: FoundObject; selection: Selection }> {
   const { bucket, key, versionId } = input;
   if (input.part === undefined) {
     const found = unwrap(await meta.getObject({ bucket, key, versionId }), input);
+    await encryption.check(found.object.encryption, input.customer);
     evaluateReadConditions(input.headers, found.object);
     return { found, selection: selectRange(input, found.object) };
   }
   // A part's place comes from the part list, which the object engine knows how to page.
   const opened = unwrap(await objects.open({ bucket, key, versionId }), input);
   try {
+    await encryption.check(opened.object.encryption, input.customer);
     evaluateReadConditions(input.headers, opened.object);
     const part = await opened.part(input.part);
     const { object } = opened;

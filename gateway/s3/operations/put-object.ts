@@ -1,6 +1,7 @@
 import type { ChecksumAlgorithm } from '../../../base/object-checksum.ts';
 import {
   type ObjectLock,
+  type ObjectEncryption,
   type SystemMetadata,
   type Tag,
   type UserMetadata,
@@ -8,6 +9,9 @@ import {
   type Written,
 } from '../../../meta/protocol.ts';
 import { parseWriteCondition } from '../conditions.ts';
+import { etagOf } from '../encryption/etag.ts';
+import { parseWriteEncryption, type RequestedEncryption } from '../encryption/headers.ts';
+import { writtenEncryptionHeaders } from '../encryption/replies.ts';
 import { quoteEtag } from '../etag.ts';
 import { ingest, type IngestResult } from '../ingest.ts';
 import { parseSystemMetadata, parseUserMetadata } from '../metadata.ts';
@@ -23,7 +27,7 @@ import { writtenVersionId } from '../version-id.ts';
 export const PUT_BYTES_MAX = 5 * 1024 ** 3;
 
 /** What the object's checksum is when the client names no algorithm, as on AWS. */
-const DEFAULT_ALGORITHM: ChecksumAlgorithm = 'CRC64NVME';
+export const DEFAULT_ALGORITHM: ChecksumAlgorithm = 'CRC64NVME';
 
 export interface PutObjectInput {
   bucket: string;
@@ -35,11 +39,13 @@ export interface PutObjectInput {
   tags: Tag[] | undefined;
   lock: ObjectLock | undefined;
   condition: WriteCondition | undefined;
+  encryption: RequestedEncryption | undefined;
 }
 
 export interface PutObjectOutput {
   written: Written;
   checksum: IngestResult['checksum'];
+  encryption: ObjectEncryption | undefined;
 }
 
 /** PutObject's steps; a form upload takes them, too. */
@@ -61,6 +67,7 @@ export const PUT_OBJECT: Operation<PutObjectInput, PutObjectOutput> = {
       tags: parseTaggingHeader(headers['x-amz-tagging']),
       lock,
       condition: parseWriteCondition(headers),
+      encryption: parseWriteEncryption(headers),
     };
   },
   async execute(input, context) {
@@ -70,6 +77,8 @@ export const PUT_OBJECT: Operation<PutObjectInput, PutObjectOutput> = {
       defaultAlgorithm: DEFAULT_ALGORITHM,
     });
     const { bucket, key } = input;
+    const target = context.encryption.target(input.encryption, context.settings);
+    const sealed = target && (await context.encryption.keys.create(target));
     const answer = await context.objects.store(
       upload.body,
       ({ writer, size, data, missing }) => {
@@ -80,7 +89,7 @@ export const PUT_OBJECT: Operation<PutObjectInput, PutObjectOutput> = {
           key,
           object: {
             size,
-            etag: md5,
+            etag: etagOf(md5, sealed),
             owner: context.account.id,
             data,
             checksum: checksum && { ...checksum, type: 'FULL_OBJECT' },
@@ -88,19 +97,22 @@ export const PUT_OBJECT: Operation<PutObjectInput, PutObjectOutput> = {
             user: input.user,
             ...(input.tags && { tags: input.tags }),
             ...(input.lock && { lock: input.lock }),
+            ...(sealed && { encryption: sealed.encryption }),
           },
           condition: input.condition,
           missing,
         });
       },
-      { sizeHint: input.contentLength },
+      { sizeHint: input.contentLength, dataKey: sealed?.dataKey },
     );
-    return { written: unwrap(answer, input), checksum: upload.result().checksum };
+    const { checksum } = upload.result();
+    return { written: unwrap(answer, input), checksum, encryption: sealed?.encryption };
   },
-  serialize({ written, checksum }) {
+  serialize({ written, checksum, encryption }) {
     const headers: RawReply['headers'] = {
       ETag: quoteEtag(written.etag),
       ...(checksum && checksumHeaders({ ...checksum, type: 'FULL_OBJECT' })),
+      ...(encryption && writtenEncryptionHeaders(encryption)),
     };
     const versionId = writtenVersionId(written);
     if (versionId !== undefined) headers['x-amz-version-id'] = versionId;

@@ -5,8 +5,10 @@ import { makeBlobId } from '../../../base/ids.ts';
 import { silentLog } from '../../../base/log.ts';
 import type { Answer, Bucket, Meta, Refusal, Upload } from '../../../meta/protocol.ts';
 import type { ObjectEngine } from '../../object/engine.ts';
+import { testKeyring } from '../../keys/testing-keys.ts';
 import { BucketSettings } from '../access/bucket-settings.ts';
 import type { Authenticated } from '../auth/identity.ts';
+import { type EncryptionOptions, RequestEncryption } from '../encryption/request-encryption.ts';
 import { type ErrorCode, S3Error } from '../errors.ts';
 import type { AnyOperation, Context, NotificationTargets, OperationRequest } from '../operation.ts';
 import { parseQuery } from '../query.ts';
@@ -40,6 +42,9 @@ export function ok<T>(value: T): Promise<Answer<T>> {
 export function refused(refusal: Refusal): Promise<{ ok: false; refusal: Refusal }> {
   return Promise.resolve({ ok: false, refusal });
 }
+
+/** Two master keys and the KMS key `k1`. */
+export const TEST_KEYS = testKeyring();
 
 /** Something that has the given members and answers every other use with a Failure. */
 function only<T extends object>(members: Partial<T>, what: string): T {
@@ -78,6 +83,7 @@ export interface TestRequest {
   objects?: Partial<ObjectEngine>;
   notifications?: NotificationTargets;
   region?: string;
+  encryption?: Partial<EncryptionOptions>;
 }
 
 function requestOf(test: TestRequest): OperationRequest {
@@ -107,6 +113,10 @@ function contextOf(test: TestRequest): Context {
     meta,
     objects: only<ObjectEngine>({ meta, ...test.objects }, 'object engine'),
     notifications: test.notifications ?? only<NotificationTargets>({}, 'targets'),
+    encryption: new RequestEncryption(
+      { keys: TEST_KEYS, default: 'off', mayBareKeys: () => true, ...test.encryption },
+      { secure: false, remoteAddress: '127.0.0.1' },
+    ),
     settings: new BucketSettings({ ...BUCKET, ...test.bucketRow }, test.configs ?? {}),
     clock: systemClock,
     log: silentLog,

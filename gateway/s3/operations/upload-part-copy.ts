@@ -3,6 +3,7 @@ import type { ChecksumAlgorithm } from '../../../base/object-checksum.ts';
 import {
   type Answer,
   type BlobRef,
+  type ObjectEncryption,
   type ObjectRecord,
   PART_BYTES_MAX,
   type PartRef,
@@ -12,6 +13,10 @@ import {
 import type { ByteRange, OpenedObject } from '../../object/engine.ts';
 import { COPY_SOURCE_PREFIX, evaluateReadConditions } from '../conditions.ts';
 import { type CopySource, parseCopySource, unwrapSource } from '../copy-source.ts';
+import type { CustomerKey, WrappedDataKey } from '../../keys/protocol.ts';
+import { etagOf } from '../encryption/etag.ts';
+import { type PartEncryption, parsePartEncryption, parseSourceKey } from '../encryption/headers.ts';
+import { encryptionHeaders } from '../encryption/replies.ts';
 import { S3Error } from '../errors.ts';
 import { ingest } from '../ingest.ts';
 import { type Context, defineOperation } from '../operation.ts';
@@ -27,6 +32,8 @@ interface Input extends UploadName {
   source: CopySource;
   range: ByteRange | undefined;
   headers: HeaderMap;
+  encryption: PartEncryption;
+  sourceKey: CustomerKey | undefined;
 }
 
 /** What is copied, when it is one whole blob that is there already. */
@@ -39,6 +46,7 @@ interface Shareable {
 
 interface Output {
   result: CopyPartResult;
+  encryption: ObjectEncryption | undefined;
   sourceVersionId: string | undefined;
 }
 
@@ -60,27 +68,40 @@ export const uploadPartCopy = defineOperation<Input, Output>({
       source: parseCopySource(headers['x-amz-copy-source'] ?? ''),
       range: parseCopyRange(headers['x-amz-copy-source-range']),
       headers,
+      encryption: parsePartEncryption(headers),
+      sourceKey: parseSourceKey(headers),
     };
   },
   async execute(input, context) {
     const { bucket, key, uploadId, source } = input;
     const { meta, objects, signal } = context;
     const upload = unwrap(await meta.getUpload({ bucket, key, uploadId }, { signal }), input);
+    const sealed = await context.encryption.forPart(
+      upload.encryption,
+      input.encryption,
+      context.settings,
+    );
     const opened = unwrapSource(await objects.open(source, { signal }), source);
     try {
+      await context.encryption.unlock(opened, input.sourceKey);
       evaluateReadConditions(input.headers, opened.object, COPY_SOURCE_PREFIX);
       const range = rangeOf(input.range, opened.object.size);
-      const shared = await shareable(opened, range, upload, context);
+      const plain = sealed === undefined && opened.object.encryption === undefined;
+      const shared = plain ? await shareable(opened, range, upload, context) : undefined;
       const copied = shared && (await share(input, shared, upload, context));
       // The source was replaced meanwhile; its bytes stay readable until it is closed.
-      const result = copied ?? (await copyBytes(input, opened, range, upload, context));
-      return { result, sourceVersionId: shownVersionId(opened.bucket, opened.object) };
+      const result = copied ?? (await copyBytes(input, opened, range, { upload, sealed }, context));
+      const sourceVersionId = shownVersionId(opened.bucket, opened.object);
+      return { result, sourceVersionId, encryption: upload.encryption };
     } finally {
       opened.close();
     }
   },
-  serialize: ({ result, sourceVersionId }) =>
-    xmlReply(copyPartResult(result), { 'x-amz-copy-source-version-id': sourceVersionId }),
+  serialize: ({ result, sourceVersionId, encryption }) =>
+    xmlReply(copyPartResult(result), {
+      'x-amz-copy-source-version-id': sourceVersionId,
+      ...encryptionHeaders(encryption),
+    }),
 });
 
 /** `bytes=first-last`, both given: nothing else is taken here. Throws InvalidArgument. */
@@ -199,7 +220,7 @@ async function copyBytes(
   input: Input,
   opened: OpenedObject,
   range: ByteRange,
-  upload: Upload,
+  { upload, sealed }: { upload: Upload; sealed: WrappedDataKey | undefined },
   { meta, objects, signal }: Context,
 ): Promise<CopyPartResult> {
   const { bucket, key, uploadId, number } = input;
@@ -227,17 +248,17 @@ async function copyBytes(
         number,
         writer: stored.writer,
         size: stored.size,
-        etag: md5,
+        etag: etagOf(md5, sealed),
         checksum: checksum?.value,
         data: stored.data.kind === 'none' ? stored.data : { ...stored.data, kind: 'fresh' },
         missing: stored.missing,
       });
     },
-    { signal, sizeHint: size },
+    { signal, sizeHint: size, dataKey: sealed?.dataKey },
   );
   const { modifiedMs } = unwrap(answer, input);
   const { md5, checksum } = body.result();
-  return resultOf(md5, modifiedMs, upload, checksum?.value);
+  return resultOf(etagOf(md5, sealed), modifiedMs, upload, checksum?.value);
 }
 
 function resultOf(

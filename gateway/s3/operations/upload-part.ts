@@ -1,6 +1,9 @@
 import { createDigest, type Digest } from '../../../base/digest.ts';
 import type { ChecksumAlgorithm } from '../../../base/object-checksum.ts';
-import { PART_BYTES_MAX, type UploadName } from '../../../meta/protocol.ts';
+import { type ObjectEncryption, PART_BYTES_MAX, type UploadName } from '../../../meta/protocol.ts';
+import { etagOf } from '../encryption/etag.ts';
+import { type PartEncryption, parsePartEncryption } from '../encryption/headers.ts';
+import { encryptionHeaders } from '../encryption/replies.ts';
 import { S3Error } from '../errors.ts';
 import { quoteEtag } from '../etag.ts';
 import { checksumHeader, ingest, parseChecksumHeader } from '../ingest.ts';
@@ -15,11 +18,13 @@ interface Input extends UploadName {
   contentLength: number | undefined;
   /** Of the checksum header; a trailer's is known to the payload. */
   algorithm: ChecksumAlgorithm | undefined;
+  encryption: PartEncryption;
 }
 
 interface Output {
   etag: string;
   checksum: { algorithm: ChecksumAlgorithm; value: string } | undefined;
+  encryption: ObjectEncryption | undefined;
 }
 
 /** UploadPart. */
@@ -37,12 +42,18 @@ export const uploadPart = defineOperation<Input, Output>({
       headers,
       contentLength,
       algorithm: parseChecksumHeader(headers)?.algorithm,
+      encryption: parsePartEncryption(headers),
     };
   },
   async execute(input, context) {
     const { bucket, key, uploadId, number } = input;
     const { meta, objects, payload, signal } = context;
     const upload = unwrap(await meta.getUpload({ bucket, key, uploadId }, { signal }), input);
+    const sealed = await context.encryption.forPart(
+      upload.encryption,
+      input.encryption,
+      context.settings,
+    );
     const wanted = upload.checksum?.algorithm;
     const other = otherDigest(wanted, input.algorithm ?? payload.trailer?.algorithm);
     const part = ingest(payload, input, { maxBytes: PART_BYTES_MAX, defaultAlgorithm: wanted });
@@ -58,23 +69,24 @@ export const uploadPart = defineOperation<Input, Output>({
           writer,
           number,
           size,
-          etag: md5,
+          etag: etagOf(md5, sealed),
           checksum: other === undefined ? own : other.digest().toString('base64'),
           data: data.kind === 'none' ? data : { ...data, kind: 'fresh' },
           missing,
         });
       },
-      { signal, sizeHint: payload.decodedLength ?? input.contentLength },
+      { signal, sizeHint: payload.decodedLength ?? input.contentLength, dataKey: sealed?.dataKey },
     );
     unwrap(answer, input);
     const { md5, checksum } = part.result();
-    return { etag: md5, checksum };
+    return { etag: etagOf(md5, sealed), checksum, encryption: sealed?.encryption };
   },
-  serialize: ({ etag, checksum }) => ({
+  serialize: ({ etag, checksum, encryption }) => ({
     status: 200,
     headers: {
       ETag: quoteEtag(etag),
       ...(checksum && { [checksumHeader(checksum.algorithm)]: checksum.value }),
+      ...encryptionHeaders(encryption),
     },
   }),
 });
