@@ -62,9 +62,9 @@ const BUCKET_RESOURCES: Readonly<Record<string, Methods>> = {
   cors: { GET: 'GetBucketCors', PUT: 'PutBucketCors', DELETE: 'DeleteBucketCors' },
   delete: { POST: 'DeleteObjects' },
   encryption: {
-    GET: '!GetBucketEncryption',
-    PUT: '!PutBucketEncryption',
-    DELETE: '!DeleteBucketEncryption',
+    GET: 'GetBucketEncryption',
+    PUT: 'PutBucketEncryption',
+    DELETE: 'DeleteBucketEncryption',
   },
   'intelligent-tiering': {
     GET: '!GetBucketIntelligentTieringConfiguration',
