@@ -1,6 +1,7 @@
 /**
- * The two secrets of a data folder: the root credentials of the S3 endpoint and the secret with
- * which the cluster's processes know each other. Both are made once at random and kept 0600.
+ * The secrets of a data folder: the root credentials of the S3 endpoint, the secret with which the
+ * cluster's processes know each other, and the master keys of encrypted objects. Each is made once at
+ * random and kept 0600.
  */
 import { join } from 'node:path';
 import type { Random } from '../base/clock.ts';
@@ -12,6 +13,7 @@ export interface RootCredentials {
 }
 
 export const CREDENTIALS_FILE = 'credentials.json';
+export const MASTER_KEYS_FILE = 'master.keys';
 export const CLUSTER_SECRET_FILE = 'cluster.key';
 
 const ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
@@ -53,3 +55,23 @@ export function clusterSecret(folder: string, random: Random): string {
   writeWhole(path, `${secret}\n`, random, 0o600);
   return secret;
 }
+
+/**
+ * The folder's master keys, the active one first; the first one is made and stored on first use. To
+ * change it, put another line in front.
+ */
+export function folderMasterKeys(folder: string, random: Random): string[] {
+  const path = join(folder, MASTER_KEYS_FILE);
+  const stored = readIfThere(path)
+    ?.split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '' && !line.startsWith('#'));
+  if (stored !== undefined) return stored;
+  const key = random.bytes(32).toString('base64');
+  writeWhole(path, `${MASTER_KEYS_NOTE}${key}\n`, random, 0o600);
+  return [key];
+}
+
+const MASTER_KEYS_NOTE = `# Master keys of SSE-S3: the first one encrypts, all of them decrypt. Objects that were encrypted with a
+# key that is lost are lost: keep a copy of this file, and not beside the data.
+`;

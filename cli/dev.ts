@@ -5,7 +5,12 @@ import { type Loaded, processEnvironment } from '../base/config.ts';
 import { stopOnSignals } from '../base/lifecycle.ts';
 import { createLog } from '../base/log.ts';
 import { banner } from './banner.ts';
-import { CREDENTIALS_FILE, folderCredentials, generateCredentials } from './credentials.ts';
+import {
+  CREDENTIALS_FILE,
+  folderCredentials,
+  folderMasterKeys,
+  generateCredentials,
+} from './credentials.ts';
 import { startEmbedded } from './embedded.ts';
 import { writeEndpoint } from './endpoint.ts';
 import { writeReadyFile } from './ready-file.ts';
@@ -32,7 +37,15 @@ export async function runDev(
     : folder === undefined
       ? generateCredentials(effects.random)
       : folderCredentials(folder, effects.random).credentials;
-  const starting = startEmbedded(gatewayConfig({ ...settings, root }, 'dev'), {
+  const { masterKeys: givenKeys } = settings.encryption;
+  const masterKeys =
+    givenKeys.length > 0
+      ? givenKeys
+      : folder === undefined
+        ? [effects.random.bytes(32).toString('base64')]
+        : folderMasterKeys(folder, effects.random);
+  const encryption = { ...settings.encryption, masterKeys };
+  const starting = startEmbedded(gatewayConfig({ ...settings, root, encryption }, 'dev'), {
     folder,
     effects,
     log,

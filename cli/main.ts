@@ -34,7 +34,17 @@ const CARE = [
   'nodeOutAfter',
   'eventBacklog',
 ].map((name) => `meta.${name}`);
-const GATEWAY = ['root', 's3', 'website', 'admin', 'buckets', 'replication', 'events', 'limits'];
+const GATEWAY = [
+  'root',
+  's3',
+  'website',
+  'admin',
+  'buckets',
+  'replication',
+  'encryption',
+  'events',
+  'limits',
+];
 
 function build(): Command {
   const program = new Command('ashlar')

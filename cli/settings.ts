@@ -12,12 +12,27 @@ import {
 } from '../base/config.ts';
 import { LOG_LEVELS } from '../base/log.ts';
 import { eventTargetSchema } from './event-settings.ts';
+import { parseKeyText } from '../base/derive-key.ts';
 import { readIfThere } from './files.ts';
 
 const MIB = 1024 ** 2;
 
 const secret = (description: string, schema: z.ZodType<string>) =>
   schema.optional().meta({ description, secret: true });
+
+/** Keys of 32 bytes: a list, or text with commas or line breaks between them, as in a file. */
+const keyList = (description: string, isOne: (text: string) => boolean, error: string) =>
+  z
+    .preprocess(
+      (value) => (typeof value === 'string' ? value.split(/[\s,]+/).filter((one) => one) : value),
+      z.array(z.string().refine(isOne, { error })),
+    )
+    .default([])
+    .meta({ description, secret: true });
+
+const isKey = (text: string): boolean => parseKeyText(text) !== undefined;
+const isNamedKey = (text: string): boolean =>
+  /^[\w./:-]{1,256}=/.test(text) && isKey(text.replace(/^[^=]*=/, ''));
 
 const SECRET_LENGTH = { error: 'expected 16 to 256 characters' };
 
@@ -79,6 +94,12 @@ export const settingsSchema = z.strictObject({
       .default(false)
       .describe(
         'Accept Signature Version 2 (headers, presigned URLs, forms) beside Version 4, for old clients.',
+      ),
+    insecureCustomerKeys: z
+      .enum(['never', 'loopback', 'always'])
+      .default('loopback')
+      .describe(
+        "From where requests without TLS may carry a client's own encryption key (SSE-C); `always` behind a proxy that does TLS.",
       ),
     sharePort: z
       .boolean()
@@ -204,6 +225,51 @@ export const settingsSchema = z.strictObject({
     keep: duration()
       .default(3 * 86_400_000)
       .describe('After which an event that its target has not taken is given up.'),
+  }),
+  encryption: z.strictObject({
+    default: z
+      .enum(['off', 'AES256'])
+      .default('off')
+      .describe(
+        'How objects are encrypted in buckets that have no default encryption of their own.',
+      ),
+    masterKeys: keyList(
+      'Master keys of SSE-S3, base64 or hex of 32 bytes each: the first one encrypts, all of them decrypt. `ashlar start` makes one.',
+      isKey,
+      'expected base64 or hex of 32 bytes',
+    ),
+    kms: z.strictObject({
+      keys: keyList(
+        'Keys of SSE-KMS by name, `name=key` each, base64 or hex of 32 bytes.',
+        isNamedKey,
+        'expected a name, `=` and base64 or hex of 32 bytes',
+      ),
+      defaultKey: z
+        .string()
+        .min(1)
+        .optional()
+        .describe('The KMS key of requests that ask for SSE-KMS and name none.'),
+      vault: z.strictObject({
+        address: z
+          .string()
+          .regex(/^https?:\/\/[^\s/]+\/?$/, 'expected a URL such as https://vault.example.com:8200')
+          .optional()
+          .describe('Vault whose transit keys are KMS keys, beside those of the configuration.'),
+        mount: z
+          .string()
+          .regex(/^[\w.-]+(\/[\w.-]+)*$/, 'expected a path such as transit')
+          .default('transit')
+          .describe('Where the transit engine is mounted.'),
+        namespace: z.string().optional().describe('Namespace of Vault Enterprise.'),
+        tokenPath: z
+          .string()
+          .min(1)
+          .optional()
+          .describe(
+            'File with the Vault token; read again for every call, so an agent may renew it.',
+          ),
+      }),
+    }),
   }),
   limits: z.strictObject({
     bufferedBytes: byteSize()

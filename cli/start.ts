@@ -13,7 +13,13 @@ import { stopOnSignals } from '../base/lifecycle.ts';
 import { createLog, type Log } from '../base/log.ts';
 import { nodeNameIn } from '../storage-node/main.ts';
 import { banner } from './banner.ts';
-import { CREDENTIALS_FILE, clusterSecret, folderCredentials } from './credentials.ts';
+import {
+  CREDENTIALS_FILE,
+  clusterSecret,
+  folderCredentials,
+  folderMasterKeys,
+} from './credentials.ts';
+import { encryptionConfig } from './gateway-settings.ts';
 import { chooseDisks, type Disk, readDisks, rememberDisks } from './disks.ts';
 import { writeEndpoint } from './endpoint.ts';
 import { writeWhole } from './files.ts';
@@ -115,12 +121,18 @@ function makePlan(loaded: Loaded<Settings>): Plan {
       ? { credentials: { accessKey, secretKey }, generated: false }
       : folderCredentials(folder, effects.random);
   const secret = loaded.value.cluster.secret ?? clusterSecret(folder, effects.random);
+  const masterKeys = startMasterKeys(folder, loaded.value);
   const remembered = readDisks(folder);
   const chosen = chooseDisks({ data: folder, given: disks, remembered, nameIn: nodeNameIn });
   rememberDisks(folder, chosen, remembered, effects.random);
   return {
     folder,
-    settings: { ...loaded.value, root: credentials, cluster: { secret } },
+    settings: {
+      ...loaded.value,
+      root: credentials,
+      cluster: { secret },
+      encryption: { ...loaded.value.encryption, masterKeys },
+    },
     env: {
       ...roleEnvironment(environment, loaded),
       ASHLAR_ROOT_ACCESS_KEY: credentials.accessKey,
@@ -131,6 +143,23 @@ function makePlan(loaded: Loaded<Settings>): Plan {
     generatedKeys: generated,
     disks: chosen,
     socket: (name) => socketAddress(join(folder, 'run'), name),
+  };
+}
+
+/** As configured, or else those of the folder, where the first start makes one. */
+function startMasterKeys(folder: string, settings: Settings): string[] {
+  const { masterKeys } = settings.encryption;
+  const keys = masterKeys.length > 0 ? masterKeys : folderMasterKeys(folder, effects.random);
+  // Better now than in each gateway.
+  encryptionConfig({ ...settings, encryption: { ...settings.encryption, masterKeys: keys } });
+  return keys;
+}
+
+/** Keys travel to the gateways only. */
+function keyVariables({ encryption }: Settings): Record<string, string> {
+  return {
+    ASHLAR_ENCRYPTION_MASTER_KEYS: encryption.masterKeys.join(','),
+    ASHLAR_ENCRYPTION_KMS_KEYS: encryption.kms.keys.join(','),
   };
 }
 
@@ -279,6 +308,7 @@ async function startGateways(
   const count = settings.gateways ?? availableParallelism();
   const common = {
     ASHLAR_META_ADDRESS: metaAddress,
+    ...keyVariables(settings),
     ASHLAR_S3_SHARE_PORT: String(count > 1),
   };
   const first = await role({ role: 'gateway', name: 'gateway-1' }, (previous) => ({

@@ -13,7 +13,7 @@
 import type { S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
 import { systemEffects } from '../base/clock.ts';
 import { createLog, type LogLevel } from '../base/log.ts';
-import { generateCredentials } from './credentials.ts';
+import { folderMasterKeys, generateCredentials } from './credentials.ts';
 import { startEmbedded } from './embedded.ts';
 import { VERSION } from './version.ts';
 
@@ -31,6 +31,8 @@ export interface AshlarOptions {
   signatureV2?: boolean;
   /** Domains under which buckets are websites, on the same port. */
   websiteDomains?: readonly string[];
+  /** Keys of SSE-KMS by name; base64 of 32 bytes each. SSE-S3 works without. */
+  kmsKeys?: Readonly<Record<string, string>>;
   /** Folder for the data, kept after `stop`; a temporary one by default. */
   data?: string;
   /** `silent` by default. */
@@ -70,6 +72,14 @@ export async function startAshlar(options: AshlarOptions = {}): Promise<AshlarSe
       websites: { domains: options.websiteDomains ?? [], listen: undefined },
       admin: undefined,
       root: { accessKey: credentials.accessKeyId, secretKey: credentials.secretAccessKey },
+      encryption: {
+        default: 'off',
+        masterKeys:
+          options.data === undefined
+            ? [systemEffects.random.bytes(32).toString('base64')]
+            : folderMasterKeys(options.data, systemEffects.random),
+        kms: { keys: Object.entries(options.kmsKeys ?? {}).map(([name, key]) => `${name}=${key}`) },
+      },
       buckets: options.buckets ?? [],
       objects: {},
       drainMs: 1000,

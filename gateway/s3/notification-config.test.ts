@@ -74,8 +74,14 @@ test('rules that could tell one event twice are refused', () => {
 });
 
 test('unknown events and targets, bad ARNs and repeated ids are refused', () => {
-  assert.throws(() => check(rule({ events: ['s3:ObjectCreated:Nope'] })), isCode('InvalidArgument'));
-  assert.throws(() => check(rule({ events: ['s3:LifecycleTransition'] })), isCode('NotImplemented'));
+  assert.throws(
+    () => check(rule({ events: ['s3:ObjectCreated:Nope'] })),
+    isCode('InvalidArgument'),
+  );
+  assert.throws(
+    () => check(rule({ events: ['s3:LifecycleTransition'] })),
+    isCode('NotImplemented'),
+  );
   assert.throws(() => check(rule({ arn: 'hook' })), isCode('InvalidArgument', /well formed/));
   assert.throws(
     () => check(rule({ arn: 'arn:aws:sqs:::other' })),

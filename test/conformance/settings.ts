@@ -37,9 +37,18 @@ const ROOT: SuiteAccount = {
 };
 const ACCOUNTS = { main: ROOT, alt: ROOT, tenant: ROOT };
 
+/** Names of KMS keys that the suite has written down in places. */
+const KMS_KEYS = ['testkey-1', 'testkey-2'] as const;
+
+const keyText = (name: string): string =>
+  createHash('sha256').update(`key ${name}`).digest('base64');
+
 /** What the server is started with, beside ports and folders. */
 export function serverSettings(): Record<string, unknown> {
-  return { s3: { signatureV2: true } };
+  return {
+    s3: { signatureV2: true },
+    encryption: { kms: { keys: KMS_KEYS.map((name) => `${name}=${keyText(name)}`) } },
+  };
 }
 
 /** The suite's configuration file. Sections for parts of it that are not run have values all the same. */
@@ -53,8 +62,8 @@ export function suiteConfiguration(endpoint: { host: string; port: number }): st
       's3 main',
       {
         ...section(main),
-        kms_keyid: 'testkey-1',
-        kms_keyid2: 'testkey-2',
+        kms_keyid: KMS_KEYS[0],
+        kms_keyid2: KMS_KEYS[1],
         lc_debug_interval: DAY_SECONDS,
       },
     ] as const,
