@@ -95,6 +95,9 @@ test('every operation is reached by its request', () => {
     ListParts: told('GET', { ...OBJECT, query: 'uploadId=u' }),
     CompleteMultipartUpload: told('POST', { ...OBJECT, query: 'uploadId=u' }),
     AbortMultipartUpload: told('DELETE', { ...OBJECT, query: 'uploadId=u' }),
+    RenameObject: told('PUT', { ...OBJECT, query: 'renameObject&x-id=RenameObject' }),
+    GetBucketRequestPayment: told('GET', { ...BUCKET, query: 'requestPayment' }),
+    PutBucketRequestPayment: told('PUT', { ...BUCKET, query: 'requestPayment' }),
   };
   for (const name of OPERATION_NAMES) assert.equal(requests[name], name);
 });
@@ -127,7 +130,6 @@ test('what S3 has and Ashlar has not is named', () => {
   assert.equal(told('POST', { ...OBJECT, query: 'restore' }), '!RestoreObject');
   assert.equal(told('PUT', { ...BUCKET, query: 'inventory' }), '!PutBucketInventoryConfiguration');
   assert.equal(told('POST', { ...OBJECT, query: 'select&select-type=2' }), '!SelectObjectContent');
-  assert.equal(told('PUT', { ...OBJECT, query: 'renameObject' }), '!RenameObject');
   assert.equal(told('GET', { query: 'x-id=ListDirectoryBuckets' }), '!ListDirectoryBuckets');
   assert.equal(told('POST', { ...OBJECT, headers: FORM }), '405');
 });

@@ -122,7 +122,7 @@ const BUCKET_RESOURCES: Readonly<Record<string, Methods>> = {
     PUT: '!PutBucketReplication',
     DELETE: '!DeleteBucketReplication',
   },
-  requestPayment: { GET: '!GetBucketRequestPayment', PUT: '!PutBucketRequestPayment' },
+  requestPayment: { GET: 'GetBucketRequestPayment', PUT: 'PutBucketRequestPayment' },
   session: { GET: '!CreateSession' },
   tagging: {
     GET: 'GetBucketTagging',
@@ -144,7 +144,7 @@ const OBJECT_RESOURCES: Readonly<Record<string, Methods>> = {
   attributes: { GET: 'GetObjectAttributes' },
   encryption: { PUT: '!UpdateObjectEncryption' },
   'legal-hold': { GET: 'GetObjectLegalHold', PUT: 'PutObjectLegalHold' },
-  renameObject: { PUT: '!RenameObject' },
+  renameObject: { PUT: 'RenameObject' },
   restore: { POST: '!RestoreObject' },
   retention: { GET: 'GetObjectRetention', PUT: 'PutObjectRetention' },
   select: { POST: '!SelectObjectContent' },
@@ -175,7 +175,7 @@ export const SUB_RESOURCES: Readonly<
  * Operations that SDKs name in `x-id` and that share their address with one that Ashlar has: only
  * the name tells them apart.
  */
-const UNSUPPORTED_IDS: ReadonlySet<string> = new Set(['ListDirectoryBuckets', 'RenameObject']);
+const UNSUPPORTED_IDS: ReadonlySet<string> = new Set(['ListDirectoryBuckets']);
 
 /**
  * Throws InvalidArgument when the query names two sub-resources, an unknown list type, or a part

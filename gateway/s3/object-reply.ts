@@ -125,7 +125,8 @@ export function selectPart(
   object: ObjectRecord,
   part: PartRef | undefined,
 ): Selection {
-  if (part === undefined) {
+  // A list may have grown since the object was read: what was appended is not of this object.
+  if (part === undefined || part.offset + part.size > object.size) {
     throw new S3Error('InvalidPartNumber', {
       details: {
         PartNumberRequested: String(input.part),

@@ -65,6 +65,9 @@ export const OPERATION_NAMES = [
   'ListParts',
   'CompleteMultipartUpload',
   'AbortMultipartUpload',
+  'RenameObject',
+  'GetBucketRequestPayment',
+  'PutBucketRequestPayment',
 ] as const;
 
 export type OperationName = (typeof OPERATION_NAMES)[number];

@@ -151,7 +151,7 @@ test('headers and parameters that cannot be honoured are refused, harmless ones 
     ['x-amz-bucket-object-lock-enabled', 'true'],
     ['x-amz-acl', 'public-read'],
     ['x-amz-grant-read', 'id=x'],
-    ['x-amz-write-offset-bytes', '5'],
+    ['x-amz-rename-source', 'b'],
     ['x-amz-object-ownership', 'ObjectWriter'],
     ['content-range', 'bytes 0-1/2'],
     ['transfer-encoding', 'gzip, chunked'],

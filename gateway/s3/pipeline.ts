@@ -19,6 +19,7 @@ import {
   type RequestMeta,
   type RequestObjects,
 } from './access/guard.ts';
+import { checkPayer } from './access/request-payment.ts';
 import { type Address, isReserved, parseAddress } from './address.ts';
 import type { Account, Authenticated } from './auth/identity.ts';
 import { type AccessRequest, authorize } from './authorize.ts';
@@ -203,6 +204,10 @@ async function perform(options: Parts, name: OperationName, asked: Asked): Promi
   const { permission } = operation;
   const guard = new Guard(options.settings);
   const account = await admit(options.settings, guard, identity, { permission, bucket, key });
+  let charged = false;
+  await guard.also(bucket, (settings) => {
+    charged = checkPayer(settings, identity.account, headers);
+  });
   // What PutObject honours, a form may ask for.
   screenHeaders(request.method, headers, form === undefined ? name : 'PutObject');
   guard.origin = originOf(request, account, { isForm: form !== undefined, headers });
@@ -226,9 +231,11 @@ async function perform(options: Parts, name: OperationName, asked: Asked): Promi
   };
   if (operation.body === 'stream') requireLength(request);
   else if (operation.body === 'none') await refuseBody(request, identity);
-  return operation.run(operationRequest)(
+  const reply = await operation.run(operationRequest)(
     new RequestContext(options, request, { account, identity, guard, bucket }),
   );
+  if (charged) reply.headers['x-amz-request-charged'] = 'requester';
+  return reply;
 }
 
 /**

@@ -51,6 +51,9 @@ import { putBucketWebsite } from './operations/put-bucket-website.ts';
 import { putObjectTagging } from './operations/put-object-tagging.ts';
 import { putObject } from './operations/put-object.ts';
 import { uploadPartCopy } from './operations/upload-part-copy.ts';
+import { getBucketRequestPayment } from './operations/get-bucket-request-payment.ts';
+import { putBucketRequestPayment } from './operations/put-bucket-request-payment.ts';
+import { renameObject } from './operations/rename-object.ts';
 import { uploadPart } from './operations/upload-part.ts';
 
 export const REGISTRY: Readonly<Record<OperationName, AnyOperation>> = {
@@ -106,4 +109,7 @@ export const REGISTRY: Readonly<Record<OperationName, AnyOperation>> = {
   ListParts: listParts,
   CompleteMultipartUpload: completeMultipartUpload,
   AbortMultipartUpload: abortMultipartUpload,
+  RenameObject: renameObject,
+  GetBucketRequestPayment: getBucketRequestPayment,
+  PutBucketRequestPayment: putBucketRequestPayment,
 };

@@ -53,6 +53,8 @@ const REFUSED_PREFIXES: readonly string[] = [
 const HONOURED: readonly { prefix: string; operations: readonly string[] }[] = [
   { prefix: 'x-amz-object-lock-', operations: LOCKING_OPERATIONS },
   { prefix: 'x-amz-bucket-object-lock-enabled', operations: ['CreateBucket'] },
+  { prefix: 'x-amz-write-offset-bytes', operations: ['PutObject'] },
+  { prefix: 'x-amz-rename-source', operations: ['RenameObject'] },
 ];
 
 function isHonoured(header: string, operation: string): boolean {

@@ -148,10 +148,13 @@ describe('event notifications', () => {
     const marker = await server.s3.deleteObject({ Bucket, Key: 'a.jpg' });
     await server.s3.deleteObject({ Bucket, Key: 'a.jpg', VersionId: put.VersionId });
     const events = await receiver.until(2, bucket);
-    assert.deepEqual(events.map(({ eventName, s3 }) => `${eventName} ${s3.object.versionId}`).toSorted(), [
-      `ObjectRemoved:Delete ${put.VersionId}`,
-      `ObjectRemoved:DeleteMarkerCreated ${marker.VersionId}`,
-    ]);
+    assert.deepEqual(
+      events.map(({ eventName, s3 }) => `${eventName} ${s3.object.versionId}`).toSorted(),
+      [
+        `ObjectRemoved:Delete ${put.VersionId}`,
+        `ObjectRemoved:DeleteMarkerCreated ${marker.VersionId}`,
+      ],
+    );
   });
 
   test('a target that refuses is told later, and nothing is lost', async () => {

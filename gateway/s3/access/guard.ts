@@ -40,6 +40,21 @@ export class Guard {
     this.#judged.set(settings.bucket.name, { settings, judge });
   }
 
+  /** Judges the request by one thing more, now and whenever it is judged again. */
+  async also(bucket: string, judge: Judge): Promise<void> {
+    const judged = this.#judged.get(bucket);
+    if (judged === undefined) return;
+    await judge(judged.settings);
+    const first = judged.judge;
+    this.#judged.set(bucket, {
+      settings: judged.settings,
+      async judge(settings) {
+        await first(settings);
+        await judge(settings);
+      },
+    });
+  }
+
   settings(bucket: string): BucketSettings | undefined {
     return this.#judged.get(bucket)?.settings;
   }

@@ -7,6 +7,7 @@
 import { parseCopySource } from '../copy-source.ts';
 import { bypassesGovernance } from '../object-lock.ts';
 import type { QueryParameters } from '../operation.ts';
+import { parseRenameSource } from '../rename-source.ts';
 import type { HeaderMap } from '../request.ts';
 
 /** One action on one resource. */
@@ -87,6 +88,11 @@ export function requiredAccess(
   }
   if (headers['x-amz-replication-status'] !== undefined) extra.push(replicaAction(name));
   const needs = [first, ...extra.map((other) => ({ ...first, action: other }))];
+  // What was under the old key is read, and gone afterwards.
+  if (name === 'RenameObject') {
+    const old = { ...first, key: parseRenameSource(headers, bucket) };
+    needs.push({ ...old, action: 's3:GetObject' }, { ...old, action: 's3:DeleteObject' });
+  }
   const source = COPIES.has(name) ? headers['x-amz-copy-source'] : undefined;
   if (source !== undefined) needs.push(sourceNeed(source));
   return needs;

@@ -106,7 +106,10 @@ async function partsOf(
     const last = page.at(-1);
     if (last === undefined) break;
     // A page is stored as a whole: it may begin before the part that is asked for.
-    for (const part of page) if (part.number > after) parts.push(part);
+    // What was appended since the object was read is not of this object.
+    for (const part of page) {
+      if (part.number > after && part.offset + part.size <= object.size) parts.push(part);
+    }
     after = last.number;
   }
   if (parts.length === 0 && input.marker === 0) {

@@ -8,6 +8,7 @@ import {
   type WriteCondition,
   type Written,
 } from '../../../meta/protocol.ts';
+import { appendBody, parseWriteOffset } from '../append.ts';
 import { parseWriteCondition } from '../conditions.ts';
 import { etagOf } from '../encryption/etag.ts';
 import { parseWriteEncryption, type RequestedEncryption } from '../encryption/headers.ts';
@@ -40,12 +41,16 @@ export interface PutObjectInput {
   lock: ObjectLock | undefined;
   condition: WriteCondition | undefined;
   encryption: RequestedEncryption | undefined;
+  /** Where the body goes: an append. */
+  offset: number | undefined;
 }
 
 export interface PutObjectOutput {
   written: Written;
   checksum: IngestResult['checksum'];
   encryption: ObjectEncryption | undefined;
+  /** Of the whole object, after an append. */
+  objectSize?: number | undefined;
 }
 
 /** PutObject's steps; a form upload takes them, too. */
@@ -68,10 +73,21 @@ export const PUT_OBJECT: Operation<PutObjectInput, PutObjectOutput> = {
       lock,
       condition: parseWriteCondition(headers),
       encryption: parseWriteEncryption(headers),
+      offset: parseWriteOffset(headers),
     };
   },
   async execute(input, context) {
     checkLockOfNew(input.lock, context.settings, context.clock.now());
+    if (input.offset !== undefined) {
+      const limits = { maxBytes: PUT_BYTES_MAX, defaultAlgorithm: DEFAULT_ALGORITHM };
+      const appended = await appendBody(input, input.offset, context, limits);
+      return {
+        written: appended,
+        checksum: appended.checksum,
+        encryption: undefined,
+        objectSize: appended.size,
+      };
+    }
     const upload = ingest(context.payload, input, {
       maxBytes: PUT_BYTES_MAX,
       defaultAlgorithm: DEFAULT_ALGORITHM,
@@ -108,7 +124,7 @@ export const PUT_OBJECT: Operation<PutObjectInput, PutObjectOutput> = {
     const { checksum } = upload.result();
     return { written: unwrap(answer, input), checksum, encryption: sealed?.encryption };
   },
-  serialize({ written, checksum, encryption }) {
+  serialize({ written, checksum, encryption, objectSize }) {
     const headers: RawReply['headers'] = {
       ETag: quoteEtag(written.etag),
       ...(checksum && checksumHeaders({ ...checksum, type: 'FULL_OBJECT' })),
@@ -116,6 +132,7 @@ export const PUT_OBJECT: Operation<PutObjectInput, PutObjectOutput> = {
     };
     const versionId = writtenVersionId(written);
     if (versionId !== undefined) headers['x-amz-version-id'] = versionId;
+    if (objectSize !== undefined) headers['x-amz-object-size'] = objectSize;
     return { status: 200, headers };
   },
 };
