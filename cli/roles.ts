@@ -1,4 +1,5 @@
 /** What the processes of one role each have in common: `ashlar gateway`, `ashlar meta`, `ashlar node`. */
+import { flushCompileCache } from 'node:module';
 import { ConfigError } from '../base/config.ts';
 import { holdProcess, systemEffects } from '../base/clock.ts';
 import { stopOnSignals } from '../base/lifecycle.ts';
@@ -41,6 +42,8 @@ export async function runRole(
   });
   const supervisor = announceToSupervisor(stop);
   supervisor.ready((await starting).ready);
+  // Otherwise it is written at an orderly end only.
+  flushCompileCache();
 }
 
 export const roleLog = (settings: Settings, role: string): Log =>

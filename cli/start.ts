@@ -134,6 +134,8 @@ function makePlan(loaded: Loaded<Settings>): Plan {
       encryption: { ...loaded.value.encryption, masterKeys },
     },
     env: {
+      // A process that starts again reads compiled code: that takes a third of the time.
+      NODE_COMPILE_CACHE: join(folder, 'run', 'code'),
       ...roleEnvironment(environment, loaded),
       ASHLAR_ROOT_ACCESS_KEY: credentials.accessKey,
       ASHLAR_ROOT_SECRET_KEY: credentials.secretKey,

@@ -17,7 +17,10 @@ import { checkStoreInChild } from './engine/check.ts';
 import { type MetaFolder, openMetaFolder } from './engine/folder.ts';
 import { type LmdbStore, openLmdbStore } from './engine/lmdb.ts';
 import type { JournalParts } from './journal/create-journaling.ts';
-import { leaveJournal, MetaJournal } from './journal/journal.ts';
+import { JournalConnections } from './journal/connections.ts';
+import { MetaJournal } from './journal/journal.ts';
+import { catchUp, leaveJournal } from './journal/recovery.ts';
+import { readKnownCluster } from './cluster/known.ts';
 import type { GarbageStats } from './jobs/garbage.ts';
 import type { Meta, NodeView } from './protocol.ts';
 import { createMetaHandler } from './server.ts';
@@ -130,6 +133,7 @@ async function run(
     orphans: { walkMs: config.orphanWalkMs },
   };
   const refused = Promise.withResolvers<Failure>();
+  if (folder.unclean && config.journal !== 'off') await catchUpFirst(surroundings, store);
   const journaling = await attachJournal(config, surroundings, store, refused.resolve);
   const assembled = await assembleMeta({
     store,
@@ -178,6 +182,25 @@ async function run(
       return stopping;
     },
   };
+}
+
+/** See `catchUp`. */
+async function catchUpFirst(
+  { effects, log, connectNode }: MetaSurroundings,
+  store: LmdbStore,
+): Promise<void> {
+  const known = await readKnownCluster(store);
+  if (known === undefined) return;
+  const connections = new JournalConnections(connectNode);
+  try {
+    const nodes = known.nodes.flatMap((node) => {
+      const journal = connections.journal(node);
+      return journal === undefined ? [] : [{ id: node.id, journal }];
+    });
+    await catchUp({ ...known, store, nodes, clock: effects.clock, log });
+  } finally {
+    await connections.close();
+  }
 }
 
 /** A first layout of more rows than this is an old store that was not journaled before. */

@@ -18,18 +18,14 @@ import type { Log } from '../../base/log.ts';
 import {
   decodeJournalRecords,
   encodeJournalRecord,
-  JOURNAL_BYTES_MAX,
   type JournalClaim,
   type JournalNode,
   type JournalPosition,
-  type JournalRecord,
   type JournalState,
 } from '../../storage-node/protocol.ts';
 import type { CommitLog, Write } from '../engine/group-commit.ts';
-import type { KeyValueStore } from '../engine/kv.ts';
 import { CALL_TIMEOUT_MS, isFenced, Peer, type PeerSource } from './peer.ts';
 import {
-  decodeRows,
   earlyRow,
   POSITION_KEY,
   encodeRows,
@@ -38,15 +34,19 @@ import {
   readEarly,
   readPosition,
 } from './rows.ts';
+import {
+  isForeign,
+  type JournaledStore,
+  nameOf,
+  OLD_COPY,
+  OPENINGS_PER_BOOT,
+  replay,
+} from './recovery.ts';
 import { Tail } from './tail.ts';
 
 /** Nodes that must have a record. */
 export const COPIES = 2;
-/** Openings of one start: generations of different starts never meet. */
-export const OPENINGS_PER_BOOT: number = 2 ** 24;
 const TOKEN_BYTES = 8;
-
-const nameOf = (key: Uint8Array): string => Buffer.from(key).toString('latin1');
 
 /** A log line about one node at most this often. */
 const TELL_EVERY_MS = 10_000;
@@ -65,11 +65,6 @@ export interface JournalTimings {
 }
 
 const TIMINGS: JournalTimings = { roundMs: 100, ackMs: 4000, graceMs: 5000 };
-
-export interface JournaledStore extends KeyValueStore {
-  useLog(log: CommitLog): void;
-  applyRaw(rows: readonly Write[]): Promise<void>;
-}
 
 export interface JournalNodes {
   clusterId: string;
@@ -540,7 +535,7 @@ export class MetaJournal implements CommitLog, PeerSource {
     const enough = Promise.withResolvers<void>();
     const answers = nodes.peers().map(async ({ id, journal }) => {
       const state = await journal.state({ timeoutMs: CALL_TIMEOUT_MS });
-      if (this.#isForeign(state)) this.#refuse(OLD_COPY);
+      if (isForeign(state, nodes.boot, this.#token)) this.#refuse(OLD_COPY);
       found.set(id, { journal });
       if (found.size >= Math.max(COPIES, known - 1)) enough.resolve();
     });
@@ -559,12 +554,6 @@ export class MetaJournal implements CommitLog, PeerSource {
     this.#enoughSince ??= now;
     if (found.size >= known - 1 || this.#opened) return found;
     return now - this.#enoughSince >= this.#timings.graceMs ? found : undefined;
-  }
-
-  /** A later start of the service, or another one with the same number, has claimed this node. */
-  #isForeign({ generation, token }: JournalState): boolean {
-    const boot = this.#nodes?.boot ?? 0;
-    return Math.floor(generation / OPENINGS_PER_BOOT) >= boot && token !== this.#token;
   }
 
   async #claimAll(
@@ -642,86 +631,24 @@ export class MetaJournal implements CommitLog, PeerSource {
    * when the service started, which has to start again.
    */
   async #replay(claimed: readonly { peer: Peer; state: JournalState }[]): Promise<boolean> {
-    const best = [...claimed].sort(
-      (a, b) =>
-        b.state.lastGeneration - a.state.lastGeneration ||
-        b.state.last.sequence - a.state.last.sequence,
-    )[0];
-    if (best === undefined) return false;
     const from = this.#settled.sequence;
-    const target = best.state.last.sequence;
-    while (this.#settled.sequence < target) {
-      let next = await readRecords(best.peer, this.#settled.sequence + 1);
-      if (next[0]?.previous !== this.#settled.checksum) {
-        next = await this.#recordsTo(best.state.last, claimed);
-      }
-      const rows: Write[] = [];
-      let at = this.#settled;
-      for (const { sequence, previous, checksum, body } of next) {
-        if (sequence !== at.sequence + 1 || previous !== at.checksum) break;
-        // What this start has written already is newer than any record: above all, its number.
-        rows.push(...decodeRows(body).filter(({ key }) => !this.#early.has(nameOf(key))));
-        at = { sequence, checksum };
-      }
-      if (at === this.#settled) {
-        this.#refuse(OLD_COPY);
-        return true;
-      }
-      await this.#options.store.applyRaw([...rows, positionRow(at)]);
-      this.#settled = at;
+    const sources = claimed.map(({ peer, state }) => ({ journal: peer.journal, state }));
+    const { at, fits } = await replay({
+      store: this.#options.store,
+      from: this.#settled,
+      sources,
+      // What this start has written already is newer than any record: above all, its number.
+      spared: this.#early,
+    });
+    this.#settled = at;
+    if (!fits) {
+      this.#refuse(OLD_COPY);
+      return true;
     }
-    if (this.#settled.sequence === from) return false;
-    const records = this.#settled.sequence - from;
+    if (at.sequence === from) return false;
+    const records = at.sequence - from;
     const message = `${records} records of the metadata journal were not in the store, and are now: starting again`;
     this.#end(new Failure('unavailable', message));
     return true;
   }
-
-  /**
-   * The records from here up to `end`, from whichever nodes have them: the best one may have been given
-   * an empty disk meanwhile, or has lost a record. Nothing, when they begin somewhere else.
-   */
-  async #recordsTo(
-    end: JournalPosition,
-    claimed: readonly { peer: Peer }[],
-  ): Promise<JournalRecord[]> {
-    const found = new Map<bigint, JournalRecord>();
-    for (const { peer } of claimed) {
-      let from = this.#settled.sequence + 1;
-      while (from <= end.sequence) {
-        const page = await readRecords(peer, from);
-        for (const record of page) found.set(record.checksum, record);
-        const last = page.at(-1);
-        if (last === undefined || last.sequence < from) break;
-        from = last.sequence + 1;
-      }
-    }
-    const records: JournalRecord[] = [];
-    let { sequence, checksum } = end;
-    for (; sequence > this.#settled.sequence; sequence--) {
-      const record = found.get(checksum);
-      if (record?.sequence !== sequence) return [];
-      records.unshift(record);
-      checksum = record.previous;
-    }
-    return records;
-  }
 }
-
-async function readRecords({ journal }: Peer, from: number): Promise<JournalRecord[]> {
-  const query = { from, bytesMax: JOURNAL_BYTES_MAX };
-  const { records } = await journal.read(query, { timeoutMs: CALL_TIMEOUT_MS });
-  return decodeJournalRecords(records);
-}
-
-/** What is committed from now on is not journaled: the store has no place in the journal any more. */
-export async function leaveJournal(store: JournaledStore): Promise<void> {
-  if ((await readPosition(store)) === undefined) return;
-  await store.applyRaw([POSITION_KEY, EARLY_KEY].map((key) => ({ key, stored: undefined })));
-}
-
-const OLD_COPY =
-  'the metadata store is not the newest: the storage nodes have been written to by a later start of ' +
-  'the metadata service, so this folder is an old copy of its disk. Start the service on the newest ' +
-  'disk; if that is lost, make the store anew from the nodes: `ashlar meta rebuild --meta-data FOLDER ' +
-  '--node ADDRESS ...` with an empty folder.';

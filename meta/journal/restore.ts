@@ -15,7 +15,7 @@ import { openMetaFolder } from '../engine/folder.ts';
 import { type Entry, STAMP_BYTES } from '../engine/kv.ts';
 import type { Write } from '../engine/group-commit.ts';
 import { openLmdbStore } from '../engine/lmdb.ts';
-import { type JournaledStore, OPENINGS_PER_BOOT } from './journal.ts';
+import { type JournaledStore, OPENINGS_PER_BOOT } from './recovery.ts';
 import { decodeRows, positionRow } from './rows.ts';
 import { decodeChunk, type Manifest } from './snapshot-format.ts';
 import { choose, type Chosen, chunksOf, endOf, type JournalSource } from './source.ts';

@@ -11,7 +11,8 @@ import type { JobStatus, JournalStatus } from '../admin-protocol.ts';
 import type { Write } from '../engine/group-commit.ts';
 import { KV_LIMITS } from '../engine/kv.ts';
 import { type Job, JobControl, type JobRows } from '../jobs/job.ts';
-import { COPIES, type JournaledStore, type MetaJournal } from './journal.ts';
+import { COPIES, type MetaJournal } from './journal.ts';
+import type { JournaledStore } from './recovery.ts';
 import type { Peer } from './peer.ts';
 import { isOwnRow } from './rows.ts';
 import {

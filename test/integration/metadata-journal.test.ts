@@ -7,9 +7,11 @@ import { after, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock, systemEffects } from '../../base/clock.ts';
 import { isFailure } from '../../base/failure.ts';
+import { silentLog } from '../../base/log.ts';
 import { encodeFacts, FACTS_KEY } from '../../meta/cluster/rows.ts';
 import { openLmdbStore } from '../../meta/engine/lmdb.ts';
 import { backupSource, createBackup, verifyBackup } from '../../meta/journal/backup.ts';
+import { catchUp } from '../../meta/journal/recovery.ts';
 import { restoreStore } from '../../meta/journal/restore.ts';
 import { nodesSource } from '../../meta/journal/source.ts';
 import {
@@ -305,6 +307,48 @@ describe('a start of the metadata service', () => {
     await again.open();
     for (let n = 0; n < 30; n++) assert.equal(await again.read(`k${n}`), `v${n}`);
     await again.commit('k30', 'v30');
+    await again.stop();
+  });
+
+  it('finds what was on its way before anything is read from the store', async () => {
+    const world = await begun(5);
+    const [a] = world.nodes;
+    assert.ok(a);
+    await world.service.stop();
+    const copy = newFolder();
+    cpSync(world.folder, copy, { recursive: true });
+    const ahead = await startService({ ...world, boot: 2 });
+    await ahead.open();
+    for (let n = 5; n < 8; n++) await ahead.commit(`k${n}`, `v${n}`);
+    await ahead.stop();
+    // The disk as it was before the last start's records came; the number of that start is known.
+    const behind = async (boot: number, clusterId = CLUSTER_ID) => {
+      const store = openLmdbStore({
+        folder: join(copy, 'store'),
+        mapSizeBytes: 2 ** 30,
+        watchdogMs: 10_000,
+        clock: systemClock,
+        floorBytes: 0,
+        die: (reason) => assert.fail(reason),
+      });
+      const parts = { store, clusterId, boot, clock: systemClock, log: silentLog };
+      const records = await catchUp({ ...parts, nodes: world.nodes });
+      const [row] = await store.get([Buffer.from('k7')]);
+      await store.close();
+      return { records, found: row?.value.toString() };
+    };
+    // Of another cluster, or an old copy of the disk: the opening of the journal decides.
+    assert.deepEqual(await behind(2, 'another'), { records: 0, found: undefined });
+    assert.deepEqual(await behind(1), { records: 0, found: undefined });
+    a.mood = 'deaf';
+    const { records, found } = await behind(2);
+    assert.equal(found, 'v7');
+    assert.ok(records >= 3);
+    a.mood = 'well';
+    assert.deepEqual(await behind(2), { records: 0, found: 'v7' });
+    const again = await startService({ ...world, folder: copy, boot: 3 });
+    await again.open();
+    assert.equal(await again.read('k7'), 'v7');
     await again.stop();
   });
 

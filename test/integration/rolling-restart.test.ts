@@ -109,6 +109,34 @@ async function restart({ name, pid }: ReadyProcess): Promise<void> {
   assert.equal(code, 0, `not well again after ${name}: ${output}`);
 }
 
+test('the metadata service killed under load starts once, and no request fails', async (context) => {
+  const load = startLoad();
+  const kills = 3;
+  const endings = () => cluster.output().split('"process":"meta"').length - 1;
+  const before = endings();
+  try {
+    for (let round = 0; round < kills; round++) {
+      const [{ pid } = assert.fail('there is none')] = cluster.processes('meta');
+      process.kill(pid, 'SIGKILL');
+      await cluster.until(
+        ({ processes }) => processes.some((one) => one.role === 'meta' && one.pid !== pid),
+        'the metadata service to come back',
+      );
+      const { code, output } = await cluster.ashlar('health', '--wait', '30s');
+      assert.equal(code, 0, output);
+    }
+  } finally {
+    await load.stop();
+  }
+  const { requests, retries, slowestMs, failures } = load;
+  context.diagnostic(
+    `${requests} requests, ${retries} retried by the SDK, slowest ${slowestMs.toFixed(0)} ms`,
+  );
+  assert.deepEqual(failures, []);
+  // Each kill: ended, ready again. What was on its way then is found before the service is up.
+  assert.equal(endings() - before, 2 * kills);
+});
+
 describe('a rolling restart of', () => {
   for (const role of ['gateway', 'node', 'meta'] as const) {
     test(`each ${role} under load fails no request`, async (context) => {

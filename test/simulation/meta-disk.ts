@@ -7,7 +7,7 @@ import { GroupCommit, type Write } from '../../meta/engine/group-commit.ts';
 import { type Entry, type KeyValueStore, STAMP_BYTES } from '../../meta/engine/kv.ts';
 import { checkCommit, checkGet, checkRange } from '../../meta/engine/limits.ts';
 import { createSpace } from '../../meta/engine/space.ts';
-import type { JournaledStore } from '../../meta/journal/journal.ts';
+import type { JournaledStore } from '../../meta/journal/recovery.ts';
 import type { DiskFaults } from './block-disk.ts';
 import { CAPACITY_BYTES } from './block-disk.ts';
 import type { Life } from './process.ts';
