@@ -8,7 +8,16 @@
 import type { CallOptions } from '../base/call.ts';
 import type { BlobId } from '../base/ids.ts';
 import type { Address } from '../base/rpc/rpc.ts';
-import type { AccountRecord, Answer, ClusterView, MetaStatus, StoreFill } from './protocol.ts';
+import type {
+  AccountRecord,
+  Answer,
+  Bucket,
+  BucketQuota,
+  BucketUsage,
+  ClusterView,
+  MetaStatus,
+  StoreFill,
+} from './protocol.ts';
 
 /* ------------------------------------------------------------------ nodes */
 
@@ -226,6 +235,15 @@ export interface NewAccount {
   key?: { accessKey: string; secretKey: string } | undefined;
 }
 
+/* ------------------------------------------------------------------ buckets */
+
+export interface BucketInfo extends Bucket {
+  /** All versions count, older ones and delete markers too. */
+  usage: BucketUsage;
+  /** Empty: no limits. */
+  quota: BucketQuota;
+}
+
 /* ------------------------------------------------------------------ the service */
 
 export interface MetaAdmin {
@@ -273,4 +291,16 @@ export interface MetaAdmin {
   ): Promise<ShownAccount>;
   /** Gateways refuse it within a second. */
   deleteAccessKey(command: { accessKey: string }, options?: CallOptions): Promise<null>;
+
+  /** In the order of their names. */
+  listBuckets(
+    query: { prefix: string; after?: string | undefined; limit: number },
+    options?: CallOptions,
+  ): Promise<{ buckets: BucketInfo[]; next?: string | undefined }>;
+  bucketInfo(query: { bucket: string }, options?: CallOptions): Promise<BucketInfo>;
+  /** Both limits as they are to be; every write that is answered later goes by them. */
+  setBucketQuota(
+    command: { bucket: string } & BucketQuota,
+    options?: CallOptions,
+  ): Promise<BucketInfo>;
 }

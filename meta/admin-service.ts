@@ -31,6 +31,7 @@ export interface AdminParts {
     MetaAdmin,
     'createAccount' | 'listAccounts' | 'deleteAccount' | 'createAccessKey' | 'deleteAccessKey'
   >;
+  buckets: Pick<MetaAdmin, 'listBuckets' | 'bucketInfo' | 'setBucketQuota'>;
 }
 
 const NO_JOURNAL: JournalStatus = {
@@ -43,7 +44,7 @@ const NO_JOURNAL: JournalStatus = {
 };
 
 export function createAdminService(parts: AdminParts): MetaAdmin {
-  const { membership, inspect, accounts } = parts;
+  const { membership, inspect, accounts, buckets } = parts;
   const journal = parts.journal ?? noJournal;
   const jobStatuses = (): JobStatus[] => parts.jobs.map((job) => job.status());
   return {
@@ -89,6 +90,9 @@ export function createAdminService(parts: AdminParts): MetaAdmin {
     deleteAccount: accounts.deleteAccount,
     createAccessKey: accounts.createAccessKey,
     deleteAccessKey: accounts.deleteAccessKey,
+    listBuckets: buckets.listBuckets,
+    bucketInfo: buckets.bucketInfo,
+    setBucketQuota: buckets.setBucketQuota,
   };
 }
 

@@ -44,6 +44,9 @@ export const ADMIN_METHODS = methodTable(
     'deleteAccount',
     'createAccessKey',
     'deleteAccessKey',
+    'listBuckets',
+    'bucketInfo',
+    'setBucketQuota',
   ],
   ADMIN_FIRST,
 );
@@ -107,4 +110,7 @@ export const ADMIN_COMMANDS: Readonly<Record<AdminMethod, Shape>> = {
   deleteAccount: record({ account: text }),
   createAccessKey: record({ account: text, accessKey: text, secretKey: text }),
   deleteAccessKey: record({ accessKey: text }),
+  listBuckets: record({ prefix: text, after: optional(text), limit: count }),
+  bucketInfo: record({ bucket: text }),
+  setBucketQuota: record({ bucket: text, bytes: optional(count), objects: optional(count) }),
 };

@@ -7,6 +7,7 @@ import type { Log } from '../base/log.ts';
 import type { StorageNode } from '../storage-node/protocol.ts';
 import type { MetaAdmin } from './admin-protocol.ts';
 import { createAdminService } from './admin-service.ts';
+import { createBucketAdmin } from './bucket-admin.ts';
 import { type Catalogue, createCatalogue } from './catalogue/catalogue.ts';
 import { type Cluster, type ClusterSettings, openCluster } from './cluster/cluster.ts';
 import { createMembership } from './cluster/membership.ts';
@@ -130,6 +131,7 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
     histogram: () => jobs.histogram(),
     inspect: jobs.inspect,
     accounts: catalogue.accounts,
+    buckets: createBucketAdmin(catalogue),
   });
   const loops: { stop(): Promise<void> }[] = [];
   return {

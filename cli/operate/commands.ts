@@ -53,6 +53,7 @@ export function addOperatorCommands(program: Command, load: Load): void {
   addJobs(program, load);
   addInspection(program, load);
   addEvents(program, load);
+  addBuckets(program, load);
 }
 
 function addStatus(program: Command, load: Load): void {
@@ -215,6 +216,32 @@ function addSnapshot(meta: Command, load: Load): void {
         await controlJobs(operator, screen, { names: ['snapshot'], action: 'run' });
       }),
   );
+}
+
+function addBuckets(program: Command, load: Load): void {
+  const bucket = program.command('bucket').description('What buckets hold and may hold.');
+  verb(bucket, 'list', 'All buckets, with what they hold.')
+    .option('--prefix <TEXT>', 'Only names that begin like this.')
+    .action((options: Options) =>
+      run(load, options, async (operator, screen) => {
+        const prefix = String(options['prefix'] ?? '');
+        await (await import('./bucket.ts')).listBuckets(operator, screen, prefix);
+      }),
+    );
+  verb(bucket, 'info <BUCKET>', 'One bucket.').action((name: string, options: Options) =>
+    run(load, options, async (operator, screen) =>
+      (await import('./bucket.ts')).showBucket(operator, screen, name),
+    ),
+  );
+  verb(bucket, 'quota <BUCKET>', 'Limit what a bucket may hold, older versions included.')
+    .option('--bytes <SIZE>', 'Such as 500MiB or 2TB; none: no limit.')
+    .option('--objects <NUMBER>', 'Versions and delete markers count; none: no limit.')
+    .action((name: string, options: Options) =>
+      run(load, options, async (operator, screen) => {
+        const wanted = { bytes: options['bytes'], objects: options['objects'] };
+        await (await import('./bucket.ts')).setQuota(operator, screen, name, wanted);
+      }),
+    );
 }
 
 function addInspection(program: Command, load: Load): void {
