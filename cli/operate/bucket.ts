@@ -62,8 +62,8 @@ function limitOf(
   parse: (text: string) => number,
 ): number | undefined {
   if (wanted === undefined) return present;
-  const text = String(wanted);
-  return text === NO_LIMIT ? undefined : parse(text);
+  if (wanted === NO_LIMIT) return undefined;
+  return parse(typeof wanted === 'string' ? wanted : '');
 }
 
 export function parseBytes(text: string): number {

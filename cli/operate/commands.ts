@@ -224,7 +224,7 @@ function addBuckets(program: Command, load: Load): void {
     .option('--prefix <TEXT>', 'Only names that begin like this.')
     .action((options: Options) =>
       run(load, options, async (operator, screen) => {
-        const prefix = String(options['prefix'] ?? '');
+        const prefix = typeof options['prefix'] === 'string' ? options['prefix'] : '';
         await (await import('./bucket.ts')).listBuckets(operator, screen, prefix);
       }),
     );

@@ -53,7 +53,9 @@ test('ashlar bucket quota bounds what a bucket takes, at once and to the byte', 
   const part = { Bucket, Key: 'c', UploadId, PartNumber: 1 };
   const { ETag } = await s3.uploadPart({ ...part, Body: 'x' });
   const completed = s3.completeMultipartUpload({
-    ...{ Bucket, Key: 'c', UploadId },
+    Bucket,
+    Key: 'c',
+    UploadId,
     MultipartUpload: { Parts: [{ PartNumber: 1, ETag }] },
   });
   await refusedWith('QuotaExceeded', completed);
