@@ -2,6 +2,18 @@
 import type { TargetConfig } from './events/sinks/sink.ts';
 import type { KeyringConfig } from './keys/open-keyring.ts';
 import type { ObjectSettings } from './object/settings.ts';
+import type { NewBuckets } from './s3/access/new-buckets.ts';
+
+export interface ConfiguredAccount {
+  displayName: string;
+  /** Canonical id, 64 hex digits; made of the name by default. */
+  id?: string | undefined;
+  /** 12 digits; made of the id by default. */
+  number?: string | undefined;
+  email?: string | undefined;
+  accessKey: string;
+  secretKey: string;
+}
 
 export interface EncryptionConfig extends KeyringConfig {
   /** What objects get in buckets without a default encryption of their own. */
@@ -40,6 +52,10 @@ export interface GatewayConfig {
   root: { accessKey: string; secretKey: string };
   /** Absent: no keys, so nothing but customers' keys encrypts. */
   encryption?: EncryptionConfig | undefined;
+  /** Accounts beside root, the same on every gateway; the metadata service keeps others. */
+  accounts?: readonly ConfiguredAccount[] | undefined;
+  /** What buckets are like that are made without saying anything about access; `aws` by default. */
+  newBuckets?: NewBuckets | undefined;
   /** Created at start, when they are not there yet. */
   buckets: readonly string[];
   objects: Partial<ObjectSettings>;

@@ -20,8 +20,10 @@ import { NO_KEYS, openKeyring } from './keys/open-keyring.ts';
 import { patientMeta } from './patience.ts';
 import { authenticate } from './s3/auth/authenticate.ts';
 import { authenticateForm } from './s3/auth/form-signature.ts';
-import { createCredentialSource } from './s3/auth/credentials.ts';
-import type { Account } from './s3/auth/identity.ts';
+import { GatewayAccounts, numberOf, withLookup } from './s3/auth/accounts.ts';
+import { checkCredentials } from './s3/auth/credentials.ts';
+import type { Account, Credential } from './s3/auth/identity.ts';
+import { newBucketConfigs } from './s3/access/new-buckets.ts';
 import { validateBucketName } from './s3/names.ts';
 import { createPipeline, type Pipeline, type PipelineOptions } from './s3/pipeline.ts';
 import { REGISTRY } from './s3/registry.ts';
@@ -52,12 +54,34 @@ export interface RunningGateway {
   stop(): Promise<void>;
 }
 
-/** The one account there is: its canonical id is the same in every cluster. */
+const ROOT_ID = createHash('sha256').update('ashlar:root').digest('hex');
+
+/** The operator's account: its canonical id is the same in every cluster. */
 export const ROOT_ACCOUNT: Account = {
-  id: createHash('sha256').update('ashlar:root').digest('hex'),
+  id: ROOT_ID,
+  number: numberOf(ROOT_ID),
   displayName: 'root',
   root: true,
 };
+
+/** The root account, and the others that the configuration names. */
+function fixedCredentials({ root, accounts = [] }: GatewayConfig): Credential[] {
+  return [
+    { ...root, account: ROOT_ACCOUNT },
+    ...accounts.map(({ accessKey, secretKey, displayName, id, number, email }) => {
+      const canonical =
+        id ?? createHash('sha256').update(`ashlar:account:${displayName}`).digest('hex');
+      const account: Account = {
+        id: canonical,
+        number: number ?? numberOf(canonical),
+        displayName,
+        email: email?.toLowerCase(),
+        root: false,
+      };
+      return { accessKey, secretKey, account };
+    }),
+  ];
+}
 
 /** How often a gateway that is not ready looks again. */
 const READY_POLL_MS = 20;
@@ -73,7 +97,9 @@ export async function startGateway(
   const { effects, log } = surroundings;
   const meta = patientMeta(surroundings.meta, effects.clock);
   for (const bucket of config.buckets) validateBucketName(bucket);
-  const credentials = createCredentialSource([{ ...config.root, account: ROOT_ACCOUNT }]);
+  const fixed = fixedCredentials(config);
+  checkCredentials(fixed);
+  const accounts = new GatewayAccounts({ fixed, meta, clock: effects.clock });
   await loadDigests();
   const objects = createObjectEngine({
     ...surroundings,
@@ -94,7 +120,7 @@ export async function startGateway(
     fetch: surroundings.fetch ?? fetch,
   });
   const trust = () => ({
-    credentials,
+    credentials: accounts,
     region: config.s3.region,
     now: effects.clock.now(),
     signatureV2: config.s3.signatureV2 === true ? config.s3 : undefined,
@@ -104,13 +130,18 @@ export async function startGateway(
     objects: objects.engine,
     operations: REGISTRY,
     notifications: consumers.notifications,
-    authenticate: (request) => authenticate(request, trust()),
-    forms: { readForm, authenticateForm: (fields) => authenticateForm(fields, trust()) },
     encryption: {
       keys: openKeyring(config.encryption ?? NO_KEYS, { effects, fetch }),
       default: config.encryption?.default ?? 'off',
       mayBareKeys: bareKeyRule(config.s3.insecureCustomerKeys ?? 'loopback'),
     },
+    authenticate: (request) => withLookup(accounts, () => authenticate(request, trust())),
+    forms: {
+      readForm,
+      authenticateForm: (fields) => withLookup(accounts, () => authenticateForm(fields, trust())),
+    },
+    accounts,
+    newBuckets: config.newBuckets,
     region: config.s3.region,
     domains: config.s3.domains,
     effects,
@@ -210,6 +241,7 @@ export async function whenReady(
       name,
       owner: ROOT_ACCOUNT.id,
       region: config.s3.region,
+      configs: newBucketConfigs(config.newBuckets ?? 'aws', undefined),
     });
     if (!answer.ok && answer.refusal !== 'BucketAlreadyOwnedByYou') {
       log.error({ bucket: name, reason: answer.refusal }, 'the bucket could not be created');

@@ -6,7 +6,10 @@ import type { Clock } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
 import type { BucketSettings } from './access/bucket-settings.ts';
 import type { RequestMeta, RequestObjects } from './access/guard.ts';
+import type { NewBuckets } from './access/new-buckets.ts';
+import type { AccountDirectory } from './auth/accounts.ts';
 import type { Account, Authenticated } from './auth/identity.ts';
+import type { RequestAccess } from './access/request-access.ts';
 import type { FormReply } from './form/form.ts';
 import type { RequestEncryption } from './encryption/request-encryption.ts';
 import type { HeaderMap, RawReply } from './request.ts';
@@ -107,8 +110,12 @@ export interface NotificationTargets {
 /** Built once per request by the pipeline, passed on, never extended. */
 export interface Context {
   requestId: string;
-  /** Authenticated and authorized for the operation. */
+  /** Authenticated and authorized for the operation; the anonymous account when nobody signed. */
   account: Account;
+  /** For what the request needs to be allowed beyond its operation. */
+  access: RequestAccess;
+  accounts: AccountDirectory;
+  newBuckets: NewBuckets;
   /** The payload: `body.body` is only read by operations whose body kind is `stream`. */
   payload: Authenticated;
   /** Steps in the request's bucket happen in the state that it was authorized in (`access/guard.ts`). */

@@ -16,6 +16,8 @@ import {
   type SignInput,
   signed,
 } from './auth/test-support.ts';
+import { encodeOwnership } from './access/ownership.ts';
+import { ANONYMOUS } from './auth/identity.ts';
 import { S3Error } from './errors.ts';
 import { BUCKET, ok, refused, storing, TEST_KEYS } from './operations/testing-context.ts';
 import { createPipeline, type PipelineOptions, type RequestRecord } from './pipeline.ts';
@@ -27,6 +29,14 @@ await loadDigests();
 const HOST = { host: 's3.example.com' };
 const bucket = { ...BUCKET, owner: EXAMPLE.account.id };
 const found = { getBucket: () => ok(bucket) };
+
+/** A bucket whose ACLs do not count. */
+const ENFORCED: World = {
+  meta: {
+    getBucketSettings: () =>
+      ok({ bucket, values: { ownership: encodeOwnership('BucketOwnerEnforced') } }),
+  },
+};
 
 interface World {
   meta?: Partial<Meta>;
@@ -57,6 +67,11 @@ function pipelineOf({ meta: given = {}, objects = {}, more = {} }: World = {}) {
           file: { name: 'a', body: bytesOf(Buffer.from('x')) },
         }),
       authenticateForm: () => undefined,
+    },
+    accounts: {
+      account: () => Promise.resolve(undefined),
+      known: () => undefined,
+      names: () => Promise.resolve(new Map<string, string>()),
     },
     region: 'us-east-1',
     domains: ['s3.example.com'],
@@ -110,18 +125,22 @@ test('every reply carries the ids and the server, an error also in its document'
 
 test('without credentials everything is AccessDenied, also what does not exist or is not there', async () => {
   for (const [method, target] of [
-    ['GET', '/'],
+    ['GET', '/photos'],
     ['GET', '/photos/a'],
+    ['HEAD', '/photos/a'],
     ['PUT', '/photos'],
+    ['PUT', '/other'],
     ['GET', '/photos?policy'],
+    ['GET', '/photos?accelerate'],
     ['PATCH', '/photos/a'],
     ['DELETE', '/photos/a?uploadId=x'],
   ] as const) {
-    assert.equal(await told(rawRequest({ method, target, headers: HOST })), '403 AccessDenied');
+    const request = rawRequest({ method, target, headers: HOST });
+    assert.match(await told(request, ENFORCED), /^403 (AccessDenied)?$/, `${method} ${target}`);
   }
   const form = { ...HOST, 'content-type': 'multipart/form-data; boundary=x' };
   const post = rawRequest({ method: 'POST', target: '/photos', headers: form });
-  assert.equal(await told({ ...post, contentLength: 1 }), '403 AccessDenied');
+  assert.equal(await told({ ...post, contentLength: 1 }, ENFORCED), '403 AccessDenied');
   assert.equal(await told(post), '411 MissingContentLength');
 });
 
@@ -132,12 +151,35 @@ test('the signature comes before anything that is stored is looked at', async ()
   assert.equal(await told({ ...request, method: 'DELETE' }), '403 SignatureDoesNotMatch');
 });
 
-test('an account that is not root may do nothing', async () => {
+test('nobody is told of a bucket that does not exist more than that', async () => {
+  const world = { meta: { getBucket: () => refused('NoSuchBucket') } };
+  const request = rawRequest({ target: '/photos/a', headers: HOST });
+  assert.equal(await told(request, world), '404 NoSuchBucket');
+  assert.equal(await told(sign({ path: '/photos/a' }), world), '404 NoSuchBucket');
+});
+
+test('nobody has no buckets, and each account its own', async () => {
+  const asked: unknown[] = [];
+  const meta: Partial<Meta> = {
+    listBuckets: ({ owner }) => {
+      asked.push(owner);
+      return Promise.resolve({ buckets: [] });
+    },
+  };
+  assert.equal(await told(rawRequest({ headers: HOST }), { meta }), '200 ');
+  assert.equal(await told(sign(), { meta }), '200 ');
+  assert.deepEqual(asked, [ANONYMOUS.id, EXAMPLE.account.id]);
+});
+
+test('another account may do nothing in a bucket without a policy or ACLs', async () => {
   const authenticate: PipelineOptions['authenticate'] = (request) => ({
     ...authenticateExample(request),
-    account: { ...EXAMPLE.account, root: false },
+    account: { ...EXAMPLE.account, id: 'cd'.repeat(32), number: '000000000001', root: false },
   });
-  assert.equal(await told(sign(), { more: { authenticate } }), '403 AccessDenied');
+  const world = { ...ENFORCED, more: { authenticate } };
+  for (const path of ['/photos', '/photos/a']) {
+    assert.equal(await told(sign({ path }), world), '403 AccessDenied', path);
+  }
 });
 
 test('headers and parameters that cannot be honoured are refused, harmless ones pass', async () => {

@@ -20,10 +20,12 @@ import {
   type RequestObjects,
 } from './access/guard.ts';
 import { checkPayer } from './access/request-payment.ts';
+import type { NewBuckets } from './access/new-buckets.ts';
 import { type Address, isReserved, parseAddress } from './address.ts';
+import type { AccountDirectory } from './auth/accounts.ts';
 import type { Account, Authenticated } from './auth/identity.ts';
-import { type AccessRequest, authorize } from './authorize.ts';
-import { parseCopySource } from './copy-source.ts';
+import { authorize, authorizeUnknown } from './authorize.ts';
+import type { RequestAccess } from './access/request-access.ts';
 import { addCorsHeaders, answerPreflight, CORS_CONFIG, decodeCors } from './cors.ts';
 import { type Detection, detect } from './detect.ts';
 import { type EncryptionOptions, RequestEncryption } from './encryption/request-encryption.ts';
@@ -42,7 +44,7 @@ import type {
   QueryParameters,
 } from './operation.ts';
 import { parseQuery } from './query.ts';
-import { refusalError, unwrap } from './refusal.ts';
+import { unwrap } from './refusal.ts';
 import type { HeaderMap, RawReply, RawRequest } from './request.ts';
 import { refuseAmbiguous, screenHeaders } from './screen.ts';
 import { decodeWebsite, WEBSITE_CONFIG } from './website/config.ts';
@@ -78,8 +80,14 @@ export interface PipelineOptions {
   objects: ObjectEngine;
   operations: Readonly<Record<OperationName, AnyOperation>>;
   notifications: NotificationTargets;
-  /** Checks the signature; throws S3Error. An unsigned request comes back without an account. */
-  authenticate(request: RawRequest): Authenticated;
+  /**
+   * Checks the signature; throws S3Error. An unsigned request comes back without an account. At once
+   * for every access key that is known.
+   */
+  authenticate(request: RawRequest): Authenticated | Promise<Authenticated>;
+  accounts: AccountDirectory;
+  /** What buckets are like that are made without saying so; `aws` by default. */
+  newBuckets?: NewBuckets | undefined;
   /** Takes the forms of browsers apart, and tells who signed one. */
   forms: Omit<ReceiveOptions, 'now'>;
   encryption: EncryptionOptions;
@@ -169,7 +177,8 @@ async function answer(options: Parts, request: RawRequest, progress: Progress): 
     return preflight(options.settings, request.headers, address);
   }
 
-  const sent = options.authenticate(request);
+  const authenticated = options.authenticate(request);
+  const sent = authenticated instanceof Promise ? await authenticated : authenticated;
   const isForm = detection.kind === 'operation' && detection.name === 'PostObject';
   // A form says by its fields who sends it, what its key is, and what else headers say.
   const form = isForm ? await receive(options, request, sent, target) : undefined;
@@ -180,8 +189,7 @@ async function answer(options: Parts, request: RawRequest, progress: Progress): 
   progress.accessKey = identity.accessKey;
   const asked: Asked = { request, identity, bucket, key, query, headers, form: form?.reply };
   if (detection.kind === 'operation') return perform(options, detection.name, asked);
-  const permission = `s3:${progress.operation}`;
-  await admit(options.settings, new Guard(options.settings), identity, { permission, bucket, key });
+  await authorizeUnknown(identity, options.settings, bucket);
   throw detectionError(detection, request.method);
 }
 
@@ -201,30 +209,30 @@ interface Asked {
 async function perform(options: Parts, name: OperationName, asked: Asked): Promise<RawReply> {
   const { request, identity, bucket, key, query, headers, form } = asked;
   const operation = options.operations[name];
-  const { permission } = operation;
   const guard = new Guard(options.settings);
-  const account = await admit(options.settings, guard, identity, { permission, bucket, key });
+  const { region, settings, accounts, effects } = options;
+  const authorization = await authorize(
+    { ...asked, operation, form: form !== undefined },
+    { region, settings, accounts, nowMs: effects.clock.now() },
+    guard,
+  );
   let charged = false;
-  await guard.also(bucket, (settings) => {
-    charged = checkPayer(settings, identity.account, headers);
+  authorization.access.require((current) => {
+    charged = checkPayer(current, identity.account, headers);
   });
   // What PutObject honours, a form may ask for.
   screenHeaders(request.method, headers, form === undefined ? name : 'PutObject');
-  guard.origin = originOf(request, account, { isForm: form !== undefined, headers });
+  guard.origin = originOf(request, authorization.account, { isForm: form !== undefined, headers });
   screenQuery(operation, query);
-  if (
-    headers['x-amz-expected-bucket-owner'] !== undefined ||
-    headers['x-amz-source-expected-bucket-owner'] !== undefined
-  ) {
-    await checkExpectedOwners(options.meta, headers, bucket);
-  }
+  const xml = operation.body === 'xml' ? await readTextBody(request, identity, name) : '';
+  if (operation.body === 'xml') await authorization.read(xml);
   const operationRequest: OperationRequest = {
     method: request.method,
     bucket,
     key,
     query,
     headers,
-    xml: operation.body === 'xml' ? await readTextBody(request, identity, operation.name) : '',
+    xml,
     contentLength:
       form === undefined ? (identity.decodedLength ?? request.contentLength) : undefined,
     form,
@@ -232,7 +240,7 @@ async function perform(options: Parts, name: OperationName, asked: Asked): Promi
   if (operation.body === 'stream') requireLength(request);
   else if (operation.body === 'none') await refuseBody(request, identity);
   const reply = await operation.run(operationRequest)(
-    new RequestContext(options, request, { account, identity, guard, bucket }),
+    new RequestContext(options, request, { ...authorization, identity, guard, bucket }),
   );
   if (charged) reply.headers['x-amz-request-charged'] = 'requester';
   return reply;
@@ -328,35 +336,6 @@ function receive(
   return receiveForm(request, target, { ...forms, now: effects.clock.now() });
 }
 
-/**
- * Authorizes the request, by the settings of its bucket when it is about one that exists. A bucket
- * that does not is NoSuchBucket for everyone but the one who creates it.
- */
-async function admit(
-  source: SettingsSource,
-  guard: Guard,
-  identity: Authenticated,
-  access: AccessRequest,
-): Promise<Account> {
-  const { bucket, permission } = access;
-  if (bucket === '' || permission === CREATE_BUCKET) return authorize(identity, access, undefined);
-  const kept = source.get(bucket);
-  const found = kept instanceof Promise ? await kept : kept;
-  if (!found.ok) {
-    // Nobody may find out who has no right to: first the right, then the answer.
-    authorize(identity, access, undefined);
-    throw refusalError(found, { bucket });
-  }
-  let account: Account | undefined;
-  await guard.admit(found.value, (settings) => {
-    account = authorize(identity, access, settings);
-  });
-  if (account === undefined) throw new S3Error('AccessDenied');
-  return account;
-}
-
-const CREATE_BUCKET = 's3:CreateBucket';
-
 /** Built once per request. The abort signal is made only for those who ask for it. */
 class RequestContext implements Context {
   readonly requestId: string;
@@ -368,6 +347,9 @@ class RequestContext implements Context {
   readonly clock: Effects['clock'];
   readonly log: Log;
   readonly region: string;
+  readonly access: RequestAccess;
+  readonly accounts: AccountDirectory;
+  readonly newBuckets: NewBuckets;
   readonly #request: RawRequest;
   readonly #guard: Guard;
   readonly #bucket: string;
@@ -376,9 +358,18 @@ class RequestContext implements Context {
   constructor(
     options: PipelineOptions,
     request: RawRequest,
-    judged: { account: Account; identity: Authenticated; guard: Guard; bucket: string },
+    judged: {
+      account: Account;
+      access: RequestAccess;
+      identity: Authenticated;
+      guard: Guard;
+      bucket: string;
+    },
   ) {
-    const { account, identity, guard, bucket } = judged;
+    const { account, access, identity, guard, bucket } = judged;
+    this.access = access;
+    this.accounts = options.accounts;
+    this.newBuckets = options.newBuckets ?? 'aws';
     this.requestId = request.id;
     this.account = account;
     this.payload = identity;
@@ -481,26 +472,6 @@ function screenQuery(operation: AnyOperation, query: QueryParameters): void {
     message: 'This operation does not accept a version-id.',
     details: { ArgumentName: 'versionId', ArgumentValue: query.get('versionId') ?? '' },
   });
-}
-
-/**
- * `x-amz-expected-bucket-owner` and its twin for copy sources: AccessDenied unless the header is the
- * canonical id of the bucket's owner. A missing bucket is left to the operation.
- */
-async function checkExpectedOwners(meta: Meta, headers: HeaderMap, bucket: string): Promise<void> {
-  const expected = headers['x-amz-expected-bucket-owner'];
-  if (expected !== undefined && bucket !== '') await checkOwner(meta, bucket, expected);
-  const expectedSource = headers['x-amz-source-expected-bucket-owner'];
-  const source = headers['x-amz-copy-source'];
-  if (expectedSource !== undefined && source !== undefined) {
-    await checkOwner(meta, parseCopySource(source).bucket, expectedSource);
-  }
-}
-
-async function checkOwner(meta: Meta, bucket: string, expected: string): Promise<void> {
-  const found = await meta.getBucket({ bucket });
-  if (!found.ok && found.refusal === 'NoSuchBucket') return;
-  if (unwrap(found, { bucket }).owner !== expected) throw new S3Error('AccessDenied');
 }
 
 /** Status and XML of anything thrown. HEAD and 304 have no body. */

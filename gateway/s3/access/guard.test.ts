@@ -4,7 +4,7 @@ import type { Answer, Bucket, Meta } from '../../../meta/protocol.ts';
 import { S3Error } from '../errors.ts';
 import { BUCKET, isCode, refused } from '../operations/testing-context.ts';
 import { BucketSettings, createSettingsSource } from './bucket-settings.ts';
-import { Guard, guardMeta } from './guard.ts';
+import { type BucketJudge, Guard, guardMeta } from './guard.ts';
 
 /** A bucket that others change: the calls count as the metadata service would count them. */
 function changing() {
@@ -34,8 +34,15 @@ function changing() {
   };
 }
 
-const allowOpen = (settings: BucketSettings) => {
-  if (settings.text('policy') !== 'open') throw new S3Error('AccessDenied');
+const allowOpen: BucketJudge = {
+  judge(settings) {
+    if (settings.text('policy') !== 'open') throw new S3Error('AccessDenied');
+  },
+  awaitsObject: () => false,
+  awaitsUpload: () => false,
+  object: () => undefined,
+  upload: () => undefined,
+  settled: () => true,
 };
 
 async function admitted(meta: Meta) {

@@ -3,30 +3,49 @@
  * in a bucket happens in the state of the bucket by which the request was judged, or not at all. When
  * the bucket has changed since, the request is judged again by the new state and the step repeated.
  * So kept settings cost no question, and no right outlives the policy that gave it.
+ *
+ * What depends on an object (its owner, its ACL, its tags) is judged on the very record that is read;
+ * a step that changes one is made in exactly the state of the record that was judged.
  */
 import type { CallOptions } from '../../../base/call.ts';
+import { assert } from '../../../base/failure.ts';
 import type {
   Answer,
   BucketState,
   ExpectsBucket,
   Meta,
+  ObjectRecord,
+  ObjectState,
   Origin,
+  Upload,
+  UploadName,
   VersionName,
 } from '../../../meta/protocol.ts';
 import type { ObjectEngine, OpenedObject } from '../../object/engine.ts';
 import { replicationMatches } from '../replication-config.ts';
 import type { BucketSettings, SettingsSource } from './bucket-settings.ts';
 
-/** Judgements of one step while the bucket keeps changing under it. */
-const ATTEMPTS_MAX = 10;
+/** Judgements of one step while what it is about keeps changing under it. */
+const ATTEMPTS_MAX = 100;
 
-/** Throws AccessDenied, or whatever else the request deserves, for these settings. */
-type Judge = (settings: BucketSettings) => void | Promise<void>;
+/** Judges a request by one bucket: each method throws AccessDenied or whatever else it deserves. */
+export interface BucketJudge {
+  /** By the settings alone, before anything is done; called again whenever they have changed. */
+  judge(settings: BucketSettings): void | Promise<void>;
+  /** Whether something must be judged on the object, or the upload, before it is used. */
+  awaitsObject(key: string): boolean;
+  awaitsUpload(key: string): boolean;
+  /** Undefined: there is none, or a delete marker. */
+  object(settings: BucketSettings, key: string, object: ObjectRecord | undefined): void;
+  upload(settings: BucketSettings, key: string, upload: Upload | undefined): void;
+  /** Whether everything has been judged that another step may depend on. */
+  settled(): boolean;
+}
 
 /** The buckets that one request was judged by, and how to judge it again. */
 export class Guard {
   readonly #source: SettingsSource;
-  readonly #judged = new Map<string, { settings: BucketSettings; judge: Judge }>();
+  readonly #judged = new Map<string, { settings: BucketSettings; judge: BucketJudge }>();
   /** Who makes the request: for the events of buckets that have listeners. */
   origin: Origin | undefined;
 
@@ -35,24 +54,10 @@ export class Guard {
   }
 
   /** Judges the request by a bucket, and again whenever that has changed. */
-  async admit(settings: BucketSettings, judge: Judge): Promise<void> {
-    await judge(settings);
+  async admit(settings: BucketSettings, judge: BucketJudge): Promise<void> {
+    const verdict = judge.judge(settings);
+    if (verdict !== undefined) await verdict;
     this.#judged.set(settings.bucket.name, { settings, judge });
-  }
-
-  /** Judges the request by one thing more, now and whenever it is judged again. */
-  async also(bucket: string, judge: Judge): Promise<void> {
-    const judged = this.#judged.get(bucket);
-    if (judged === undefined) return;
-    await judge(judged.settings);
-    const first = judged.judge;
-    this.#judged.set(bucket, {
-      settings: judged.settings,
-      async judge(settings) {
-        await first(settings);
-        await judge(settings);
-      },
-    });
   }
 
   settings(bucket: string): BucketSettings | undefined {
@@ -91,36 +96,133 @@ export class Guard {
       await this.admit(reloaded.value, judged.judge);
     }
   }
+
+  /** Reads an object by `read` and judges what depends on it on what was read. */
+  readObject<T>(
+    { bucket, key }: VersionName,
+    read: (expect: BucketState | undefined) => Promise<Answer<T>>,
+    recordOf: (value: T) => ObjectRecord,
+    denied?: (value: T) => void,
+  ): Promise<Answer<T>> {
+    return this.run(bucket, async (expect) => {
+      const answer = await read(expect);
+      const judged = this.#judged.get(bucket);
+      if (judged === undefined) return answer;
+      const { settings, judge } = judged;
+      if (!answer.ok) {
+        if (tellsAbsence(answer)) judge.object(settings, key, undefined);
+        return answer;
+      }
+      try {
+        judge.object(settings, key, recordOf(answer.value));
+      } catch (error) {
+        denied?.(answer.value);
+        throw error;
+      }
+      return answer;
+    });
+  }
+
+  /** Changes an object, in the state in which it was judged when something depends on that. */
+  changeObject<T>(
+    meta: Meta,
+    name: VersionName & { expectObject?: ObjectState | undefined },
+    change: (
+      expect: BucketState | undefined,
+      expectObject: ObjectState | undefined,
+    ) => Promise<Answer<T>>,
+  ): Promise<Answer<T>> {
+    const { bucket, key, versionId } = name;
+    return this.run(bucket, async (expect) => {
+      const judged = this.#judged.get(bucket);
+      if (judged?.judge.awaitsObject(key) !== true) return change(expect, name.expectObject);
+      for (let attempt = 1; ; attempt++) {
+        const found = await meta.getObject({ bucket, key, versionId, ...expecting(expect) });
+        if (!found.ok) {
+          if (tellsAbsence(found)) judged.judge.object(judged.settings, key, undefined);
+          return found;
+        }
+        const { object } = found.value;
+        judged.judge.object(judged.settings, key, object);
+        const { version, revision = 0 } = object;
+        const wanted = name.expectObject;
+        if (wanted && (wanted.version !== version || wanted.revision !== revision)) {
+          return { ok: false, refusal: 'ObjectChanged' };
+        }
+        const answer = await change(expect, { version, revision });
+        const again = !answer.ok && answer.refusal === 'ObjectChanged' && attempt < ATTEMPTS_MAX;
+        if (!again) return answer;
+      }
+    });
+  }
+
+  /** Goes on with an upload; what depends on it is judged before. */
+  useUpload<T>(
+    meta: Meta,
+    { bucket, key, uploadId }: UploadName,
+    use: (expect: BucketState | undefined) => Promise<Answer<T>>,
+  ): Promise<Answer<T>> {
+    return this.run(bucket, async (expect) => {
+      const judged = this.#judged.get(bucket);
+      if (judged?.judge.awaitsUpload(key) === true) {
+        // Who began it, and how, never changes: it may be read in a step of its own.
+        const found = await meta.getUpload({ bucket, key, uploadId, ...expecting(expect) });
+        if (!found.ok && found.refusal !== 'NoSuchUpload') return found;
+        judged.judge.upload(judged.settings, key, found.ok ? found.value : undefined);
+      }
+      return use(expect);
+    });
+  }
+
+  /** Any other step. That something is not judged yet would be a mistake of the operation's. */
+  step<T>(
+    bucket: string,
+    call: (expect: BucketState | undefined) => Promise<Answer<T>>,
+  ): Promise<Answer<T>> {
+    return this.run(bucket, (expect) => {
+      const settled = this.#judged.get(bucket)?.judge.settled() ?? true;
+      assert(settled, 'a request acts after everything about it has been judged');
+      return call(expect);
+    });
+  }
+}
+
+function expecting(expect: BucketState | undefined): ExpectsBucket {
+  return expect === undefined ? {} : { expect };
+}
+
+function tellsAbsence({ refusal }: { refusal: string }): boolean {
+  return refusal === 'NoSuchKey' || refusal === 'NoSuchVersion' || refusal === 'MethodNotAllowed';
 }
 
 /** Everything about one bucket; `setBucketConfig` and its like change the state themselves. */
-const GUARDED = [
+const STEPS = [
   'getBucket',
   'deleteBucket',
   'bucketUsage',
   'putObject',
-  'getObject',
   'copyObject',
   'deleteObject',
   'deleteObjects',
   'listObjects',
   'createUpload',
-  'getUpload',
-  'putPart',
-  'listParts',
   'listUploads',
-  'completeUpload',
-  'abortUpload',
   'setVersioning',
   'listVersions',
-  'setObjectTags',
   'setObjectLock',
   'renameObject',
   'appendObject',
   'setBucketConfig',
   'getBucketConfig',
-  'setObjectExtras',
 ] as const satisfies readonly (keyof Meta)[];
+const OF_UPLOADS = [
+  'getUpload',
+  'putPart',
+  'listParts',
+  'completeUpload',
+  'abortUpload',
+] as const satisfies readonly (keyof Meta)[];
+const CHANGES = ['setObjectTags', 'setObjectExtras'] as const satisfies readonly (keyof Meta)[];
 
 /** Those that make events. */
 const EVENTFUL: ReadonlySet<string> = new Set<keyof Meta>([
@@ -130,6 +232,7 @@ const EVENTFUL: ReadonlySet<string> = new Set<keyof Meta>([
   'deleteObjects',
   'completeUpload',
   'setObjectTags',
+  'setObjectExtras',
 ]);
 
 type Scoped = { bucket: string } & ExpectsBucket;
@@ -149,17 +252,46 @@ class GuardedMeta {
     this.meta = meta;
     this.guard = guard;
   }
+
+  /** The command with the state of the bucket, and with who makes it where somebody is to be told. */
+  inState(name: keyof Meta, command: Scoped, expect: BucketState | undefined): Scoped {
+    if (expect === undefined) return command;
+    const origin = EVENTFUL.has(name) ? this.guard.originIn(command.bucket) : undefined;
+    return origin === undefined ? { ...command, expect } : { ...command, expect, origin };
+  }
+
+  getObject(...[query, options]: Parameters<Meta['getObject']>): ReturnType<Meta['getObject']> {
+    return this.guard.readObject(
+      query,
+      (expect) => this.meta.getObject({ ...query, ...expecting(expect) }, options),
+      ({ object }) => object,
+    );
+  }
 }
 
 const methods = GuardedMeta.prototype as unknown as Methods;
-for (const name of GUARDED) {
-  const eventful = EVENTFUL.has(name);
-  methods[name] = function guarded(command, options) {
-    const call = this.meta[name] as unknown as Call;
-    return this.guard.run(command.bucket, (expect) => {
-      if (expect === undefined) return call(command, options);
-      const origin = eventful ? this.guard.originIn(command.bucket) : undefined;
-      return call(origin ? { ...command, expect, origin } : { ...command, expect }, options);
+for (const name of STEPS) {
+  methods[name] = function step(command, options) {
+    const { bucket, expect: named } = command;
+    const call = (expect: BucketState | undefined) =>
+      (this.meta[name] as unknown as Call)(this.inState(name, command, expect), options);
+    // Whoever names the state himself also decides what happens when it has changed.
+    return named === undefined ? this.guard.step(bucket, call) : call(named);
+  };
+}
+for (const name of OF_UPLOADS) {
+  methods[name] = function ofUpload(command, options) {
+    return this.guard.useUpload(this.meta, command as UploadName, (expect) =>
+      (this.meta[name] as unknown as Call)(this.inState(name, command, expect), options),
+    );
+  };
+}
+for (const name of CHANGES) {
+  methods[name] = function change(command, options) {
+    return this.guard.changeObject(this.meta, command as VersionName, (expect, expectObject) => {
+      const state = expectObject === undefined ? {} : { expectObject };
+      const judged = { ...this.inState(name, command, expect), ...state };
+      return (this.meta[name] as unknown as Call)(judged, options);
     });
   };
 }
@@ -177,7 +309,14 @@ for (const name of PLAIN) {
 }
 
 /** What operations get to see of the metadata service. */
-export type RequestMeta = Pick<Meta, (typeof GUARDED)[number] | (typeof PLAIN)[number]>;
+export type RequestMeta = Pick<
+  Meta,
+  | 'getObject'
+  | (typeof STEPS)[number]
+  | (typeof OF_UPLOADS)[number]
+  | (typeof CHANGES)[number]
+  | (typeof PLAIN)[number]
+>;
 
 export function guardMeta(meta: Meta, guard: Guard): RequestMeta {
   return new GuardedMeta(meta, guard) as unknown as RequestMeta;
@@ -203,8 +342,11 @@ export class GuardedObjects implements RequestObjects {
   }
 
   open(query: VersionName, options?: { signal?: AbortSignal }): Promise<Answer<OpenedObject>> {
-    return this.#guard.run(query.bucket, (expect) =>
-      this.#objects.open(expect === undefined ? query : { ...query, expect }, options),
+    return this.#guard.readObject(
+      query,
+      (expect) => this.#objects.open({ ...query, ...expecting(expect) }, options),
+      ({ object }) => object,
+      (opened) => opened.close(),
     );
   }
 }

@@ -9,18 +9,9 @@ import { bypassesGovernance } from '../object-lock.ts';
 import type { QueryParameters } from '../operation.ts';
 import { parseRenameSource } from '../rename-source.ts';
 import type { HeaderMap } from '../request.ts';
+import type { AccessNeed } from './access-need.ts';
 
-/** One action on one resource. */
-export interface AccessNeed {
-  /** `s3:GetObjectVersion`. */
-  action: string;
-  /** Empty for the service (ListBuckets). Differs from the request's own for the source of a copy. */
-  bucket: string;
-  /** Empty for the bucket itself. */
-  key: string;
-  /** The version that the request names. */
-  versionId: string | undefined;
-}
+export type { AccessNeed } from './access-need.ts';
 
 /** What of a request tells which rights it needs. Headers include those hoisted from the query. */
 export interface NeedRequest {

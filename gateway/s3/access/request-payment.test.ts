@@ -13,8 +13,13 @@ const bucket = {
   revision: 1,
   configs: [],
 };
-const OWNER = { id: bucket.owner, displayName: 'owner', root: false };
-const OTHER = { id: 'b'.repeat(64), displayName: 'other', root: false };
+const OWNER = { id: bucket.owner, number: '000000000001', displayName: 'owner', root: false };
+const OTHER = {
+  id: 'b'.repeat(64),
+  number: '000000000002',
+  displayName: 'other',
+  root: false,
+};
 const PAYS = { 'x-amz-request-payer': 'requester' };
 
 const byRequester = new BucketSettings(bucket, { [REQUEST_PAYMENT_CONFIG]: 'Requester' });

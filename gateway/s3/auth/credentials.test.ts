@@ -1,14 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createCredentialSource } from './credentials.ts';
+import { checkCredentials } from './credentials.ts';
 import { EXAMPLE } from './test-support.ts';
 
-test('a source finds the keys that it was given, and no other', () => {
-  const source = createCredentialSource([EXAMPLE]);
-  assert.equal(source.find(EXAMPLE.accessKey), EXAMPLE);
-  for (const other of ['', 'constructor', '__proto__', EXAMPLE.accessKey.toLowerCase()]) {
-    assert.equal(source.find(other), undefined);
-  }
+const { account } = EXAMPLE;
+const OTHER = {
+  accessKey: 'OTHERKEY',
+  secretKey: 'other secret',
+  account: { ...account, id: 'cd'.repeat(32), number: '210987654321', email: 'a@example.com' },
+};
+
+test('accounts that have nothing in common are taken', () => {
+  checkCredentials([EXAMPLE, OTHER]);
 });
 
 test('keys that could not work are refused, without showing a secret', () => {
@@ -19,10 +22,13 @@ test('keys that could not work are refused, without showing a secret', () => {
     [{ ...EXAMPLE, accessKey: 'ab' }],
     [{ ...EXAMPLE, accessKey: 'schlüssel' }],
     [{ ...EXAMPLE, secretKey: 'tooshrt' }],
+    [EXAMPLE, { ...OTHER, account: { ...OTHER.account, id: account.id } }],
+    [EXAMPLE, { ...OTHER, account: { ...OTHER.account, number: account.number } }],
+    [{ ...EXAMPLE, account: { ...account, email: 'a@example.com' } }, OTHER],
   ];
   for (const list of refused) {
     assert.throws(
-      () => createCredentialSource(list),
+      () => checkCredentials(list),
       (error: Error & { kind?: string }) =>
         error.kind === 'invalid' && !error.message.includes(list[0]?.secretKey ?? ''),
     );

@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { test } from 'node:test';
 import { S3Error } from '../errors.ts';
-import { createCredentialSource } from './credentials.ts';
+
 import { authenticateForm } from './form-signature.ts';
-import { codeOf, EXAMPLE } from './test-support.ts';
+import { codeOf, EXAMPLE, keysOf } from './test-support.ts';
 
 /** As AWS printed it. */
 const POLICY =
@@ -30,7 +30,7 @@ function authenticate(fields: Record<string, string | undefined>, v2 = true) {
     value === undefined ? [] : [[name, value]],
   );
   return authenticateForm(new Map(given), {
-    credentials: createCredentialSource([EXAMPLE]),
+    credentials: keysOf(EXAMPLE),
     region: 'us-east-1',
     now: 0,
     signatureV2: v2 ? { domains: [] } : undefined,

@@ -12,10 +12,22 @@ export interface Credential {
 export interface Account {
   /** Canonical user id: 64 lower-case hex digits. */
   id: string;
+  /** 12 digits: the account in ARNs and policies. */
+  number: string;
   displayName: string;
-  /** May do everything. The only kind there is so far. */
+  /** Lower case. */
+  email?: string | undefined;
+  /** The operator's account: has the rights of the owner in every bucket. */
   root: boolean;
 }
+
+/** Who stands behind a request without credentials, and owns what it uploads (the id is AWS's). */
+export const ANONYMOUS: Account = {
+  id: '65a011a29cdf8ec533ec3d1ccaae921c',
+  number: '',
+  displayName: '',
+  root: false,
+};
 
 /** Looks a key up. An unknown key is `undefined`, and costs the caller the same time. */
 export interface CredentialSource {

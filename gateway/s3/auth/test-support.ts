@@ -3,21 +3,25 @@ import { createHash, createHmac } from 'node:crypto';
 import { type ErrorCode, S3Error } from '../errors.ts';
 import type { ByteSource, RawRequest } from '../request.ts';
 import { type AuthenticateOptions, authenticate } from './authenticate.ts';
-import { createCredentialSource } from './credentials.ts';
-import type { Authenticated, Credential } from './identity.ts';
+import type { Authenticated, Credential, CredentialSource } from './identity.ts';
 
 /** The credentials of the examples in AWS's documentation. */
 export const EXAMPLE: Credential = {
   accessKey: 'AKIAIOSFODNN7EXAMPLE',
   secretKey: 'wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY',
-  account: { id: 'ab'.repeat(32), displayName: 'example', root: true },
+  account: { id: 'ab'.repeat(32), number: '111122223333', displayName: 'example', root: true },
 };
 
 export const EXAMPLE_TIME = Date.UTC(2013, 4, 24);
 export const EMPTY_SHA256 = createHash('sha256').digest('hex');
 
+/** A source of these credentials and no others. */
+export function keysOf(...list: Credential[]): CredentialSource {
+  return { find: (accessKey) => list.find((one) => one.accessKey === accessKey) };
+}
+
 const OPTIONS: AuthenticateOptions = {
-  credentials: createCredentialSource([EXAMPLE]),
+  credentials: keysOf(EXAMPLE),
   region: 'us-east-1',
   now: EXAMPLE_TIME,
 };

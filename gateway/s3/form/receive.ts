@@ -24,7 +24,9 @@ export interface FormUpload {
 export interface ReceiveOptions {
   readForm: ReadForm;
   /** See `auth/form-signature.ts`; fields are named in lower case. */
-  authenticateForm(fields: ReadonlyMap<string, string>): Credential | undefined;
+  authenticateForm(
+    fields: ReadonlyMap<string, string>,
+  ): Credential | undefined | Promise<Credential | undefined>;
   /** Wall clock, milliseconds since the epoch. */
   now: number;
 }
@@ -40,7 +42,7 @@ export async function receiveForm(
   const fields = fieldsByName(form);
   const key = keyOf(form, fields);
   if (form.file === undefined) throw new S3Error('IncorrectNumberOfFilesInPostRequest');
-  const credential = options.authenticateForm(fields);
+  const credential = await options.authenticateForm(fields);
   const range = judge(new Map([...fields, ['key', key]]), bucket, options.now);
   if (fields.has('bucket') && fields.get('bucket') !== bucket) {
     throw new S3Error('AccessDenied', { message: 'The form is for another bucket.' });

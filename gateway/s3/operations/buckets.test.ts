@@ -37,7 +37,7 @@ test('CreateBucket creates the bucket for the caller in the cluster region', asy
       },
     },
   });
-  assert.deepEqual(created, [{ name: 'photos', owner: OWNER, region: 'eu-west-1' }]);
+  assert.deepEqual(created, [{ name: 'photos', owner: OWNER, region: 'eu-west-1', configs: {} }]);
   assert.deepEqual(reply, { status: 200, headers: { Location: '/photos' } });
 });
 

@@ -1,4 +1,5 @@
 import { OBJECT_LOCK_CONFIG } from '../../../meta/protocol.ts';
+import { newBucketConfigs } from '../access/new-buckets.ts';
 import { S3Error } from '../errors.ts';
 import { encodeLockConfiguration } from '../object-lock.ts';
 import { type Context, defineOperation } from '../operation.ts';
@@ -37,7 +38,17 @@ export const createBucket = defineOperation<Input, string>({
   async execute({ bucket, locationConstraint, locks }, context) {
     const { meta, account, region, signal } = context;
     checkLocation(locationConstraint, region);
-    const command = { name: bucket, owner: account.id, region, ...(locks && WITH_LOCKS) };
+    const configs = {
+      ...newBucketConfigs(context.newBuckets, undefined),
+      ...(locks && { [OBJECT_LOCK_CONFIG]: encodeLockConfiguration({}) }),
+    };
+    const command = {
+      name: bucket,
+      owner: account.id,
+      region,
+      configs,
+      ...(locks && { versioning: 'Enabled' as const }),
+    };
     const answer = await meta.createBucket(command, { signal });
     if (answer.ok) return bucket;
     const again = answer.refusal === 'BucketAlreadyOwnedByYou' && region === CLASSIC_REGION;
@@ -48,10 +59,6 @@ export const createBucket = defineOperation<Input, string>({
 });
 
 const LOCKS = 'x-amz-bucket-object-lock-enabled';
-const WITH_LOCKS = {
-  versioning: 'Enabled' as const,
-  configs: { [OBJECT_LOCK_CONFIG]: encodeLockConfiguration({}) },
-};
 
 function parseLocks(value: string | undefined): boolean {
   const wanted = value?.toLowerCase() ?? 'false';

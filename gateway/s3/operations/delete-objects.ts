@@ -1,4 +1,6 @@
-import type { Answer, Deleted, WriteCondition } from '../../../meta/protocol.ts';
+import type { Answer, Deleted, Meta, WriteCondition } from '../../../meta/protocol.ts';
+import { deleteNeeds } from '../access/needs.ts';
+import type { RequestAccess } from '../access/request-access.ts';
 import { S3Error } from '../errors.ts';
 import { validateKey } from '../names.ts';
 import { bypassesGovernance, requireBodyDigest } from '../object-lock.ts';
@@ -15,6 +17,8 @@ interface Input extends DeleteRequest {
   /** Why an object cannot be deleted, whatever is stored: by its place in `objects`. */
   refused: (S3Error | undefined)[];
 }
+
+type KeyToDelete = Parameters<Meta['deleteObjects']>[0]['keys'][number];
 
 interface Output {
   quiet: boolean;
@@ -34,17 +38,19 @@ export const deleteObjects = defineOperation<Input, Output>({
     const bypassGovernance = bypassesGovernance(headers);
     return { bucket, ...request, bypassGovernance, refused: request.objects.map(refusalOf) };
   },
-  async execute({ bucket, quiet, objects, refused, bypassGovernance }, { meta, signal }) {
-    const bypass = bypassGovernance ? { bypassGovernance } : {};
-    const keys = objects
-      .filter((_, index) => refused[index] === undefined)
-      .map((object) => {
-        const { key, versionId } = object;
-        const named = versionId === undefined ? {} : { versionId };
-        return { key, ...named, condition: conditionOf(object), ...bypass };
-      });
-    // Asked also for no key at all: the bucket may not exist.
-    const answers = unwrap(await meta.deleteObjects({ bucket, keys }, { signal }), { bucket });
+  async execute(input, { meta, access, signal }) {
+    const { bucket, quiet, objects, bypassGovernance } = input;
+    let refused: (S3Error | undefined)[] = [];
+    // What may be deleted is decided in the very state of the bucket in which it is.
+    const answer = await access.inState((expect) => {
+      refused = judgeEach(input, access);
+      const keys = objects
+        .filter((_, index) => refused[index] === undefined)
+        .map((object) => commandOf(object, bypassGovernance));
+      // Asked also for no key at all: the bucket may not exist.
+      return meta.deleteObjects({ bucket, keys, expect }, { signal });
+    });
+    const answers = unwrap(answer, { bucket });
     let answered = 0;
     const outcomes = objects.map((object, index) => {
       const refusal = refused[index];
@@ -57,6 +63,26 @@ export const deleteObjects = defineOperation<Input, Output>({
   serialize: ({ quiet, outcomes }) =>
     xmlReply(deleteResult(quiet ? outcomes.filter((outcome) => !outcome.deleted) : outcomes)),
 });
+
+/** Why each object cannot be deleted: by itself, or for want of the right to it. */
+function judgeEach(
+  { bucket, objects, refused, bypassGovernance }: Input,
+  access: RequestAccess,
+): (S3Error | undefined)[] {
+  return objects.map((object, index) => {
+    const refusal = refused[index];
+    if (refusal !== undefined) return refusal;
+    const allowed = access.allows(deleteNeeds(bucket, object, bypassGovernance));
+    return allowed ? undefined : new S3Error('AccessDenied');
+  });
+}
+
+function commandOf(object: ObjectToDelete, bypassGovernance: boolean): KeyToDelete {
+  const { key, versionId } = object;
+  const named = versionId === undefined ? {} : { versionId };
+  const bypass = bypassGovernance ? { bypassGovernance } : {};
+  return { key, ...named, condition: conditionOf(object), ...bypass };
+}
 
 function refusalOf({ key, versionId }: ObjectToDelete): S3Error | undefined {
   try {

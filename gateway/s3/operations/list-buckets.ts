@@ -24,7 +24,7 @@ interface Input {
 
 const PARAMETERS = ['prefix', 'max-buckets', 'continuation-token', 'bucket-region'];
 
-/** ListBuckets: all buckets, or a page of them, in name order. */
+/** ListBuckets: all buckets of who asks, or a page of them, in name order; nobody has none. */
 export const listBuckets = defineOperation<Input, ListAllMyBucketsResult>({
   name: 'ListBuckets',
   permission: 's3:ListAllMyBuckets',
@@ -65,13 +65,16 @@ export const listBuckets = defineOperation<Input, ListAllMyBucketsResult>({
 
 async function readBuckets(
   input: Input,
-  { meta, signal }: Context,
+  { meta, account, signal }: Context,
 ): Promise<{ buckets: Bucket[]; next?: string | undefined }> {
   const buckets: Bucket[] = [];
   let after = input.after;
   do {
     const limit = Math.min(input.limit - buckets.length, LIST_PAGE_MAX);
-    const page = await meta.listBuckets({ prefix: input.prefix ?? '', after, limit }, { signal });
+    const page = await meta.listBuckets(
+      { prefix: input.prefix ?? '', after, limit, owner: account.id },
+      { signal },
+    );
     buckets.push(...page.buckets);
     after = page.next;
   } while (after !== undefined && buckets.length < input.limit);

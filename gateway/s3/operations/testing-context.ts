@@ -7,15 +7,30 @@ import type { Answer, Bucket, Meta, Refusal, Upload } from '../../../meta/protoc
 import type { ObjectEngine } from '../../object/engine.ts';
 import { testKeyring } from '../../keys/testing-keys.ts';
 import { BucketSettings } from '../access/bucket-settings.ts';
-import type { Authenticated } from '../auth/identity.ts';
 import { type EncryptionOptions, RequestEncryption } from '../encryption/request-encryption.ts';
+import type { AccountDirectory } from '../auth/accounts.ts';
+import type { Account, Authenticated } from '../auth/identity.ts';
+import type { NewBuckets } from '../access/new-buckets.ts';
+import type { RequestAccess } from '../access/request-access.ts';
 import { type ErrorCode, S3Error } from '../errors.ts';
 import type { AnyOperation, Context, NotificationTargets, OperationRequest } from '../operation.ts';
 import { parseQuery } from '../query.ts';
 import type { RawReply } from '../request.ts';
 
 export const OWNER = 'a'.repeat(64);
-export const ACCOUNT = { id: OWNER, displayName: 'root', root: true };
+export const ACCOUNT: Account = {
+  id: OWNER,
+  number: '123456789012',
+  displayName: 'root',
+  root: true,
+};
+
+/** Knows the test's account and nobody else. */
+const DIRECTORY: AccountDirectory = {
+  account: (by, value) => Promise.resolve(DIRECTORY.known(by, value)),
+  known: (by, value) => (ACCOUNT[by] === value ? ACCOUNT : undefined),
+  names: () => Promise.resolve(new Map([[OWNER, 'root']])),
+};
 export const BUCKET: Bucket = {
   id: 1,
   name: 'photos',
@@ -84,6 +99,9 @@ export interface TestRequest {
   notifications?: NotificationTargets;
   region?: string;
   encryption?: Partial<EncryptionOptions>;
+  newBuckets?: NewBuckets;
+  /** What is allowed beyond the operation; everything by default. */
+  allows?: RequestAccess['allows'];
 }
 
 function requestOf(test: TestRequest): OperationRequest {
@@ -100,6 +118,7 @@ function requestOf(test: TestRequest): OperationRequest {
 
 function contextOf(test: TestRequest): Context {
   const meta = only<Meta>(test.meta ?? {}, 'metadata service');
+  const settings = new BucketSettings({ ...BUCKET, ...test.bucketRow }, test.configs ?? {});
   return {
     requestId: '0123456789abcdef',
     account: ACCOUNT,
@@ -117,7 +136,14 @@ function contextOf(test: TestRequest): Context {
       { keys: TEST_KEYS, default: 'off', mayBareKeys: () => true, ...test.encryption },
       { secure: false, remoteAddress: '127.0.0.1' },
     ),
-    settings: new BucketSettings({ ...BUCKET, ...test.bucketRow }, test.configs ?? {}),
+    settings,
+    access: {
+      allows: test.allows ?? (() => true),
+      require: (check) => check(settings),
+      inState: (call) => call(undefined),
+    },
+    accounts: DIRECTORY,
+    newBuckets: test.newBuckets ?? 'open',
     clock: systemClock,
     log: silentLog,
     signal: new AbortController().signal,
