@@ -56,14 +56,21 @@ export class History {
 
   read(key: string, call: number, end: number, id: State): void {
     const step = (state: State) => (state === id ? state : undefined);
-    this.#add(key, { call, return: end, optional: false, step, text: `read ${id ?? 'nothing'}` });
+    this.#add(key, {
+      call,
+      return: end,
+      optional: false,
+      step,
+      text: `read ${id ?? 'nothing'}`,
+      readOnly: true,
+    });
   }
 
   /** A read that shows only the ETag: a listing. */
   sawEtag(key: string, call: number, end: number, etag: string | undefined): void {
     const step = (state: State) => (this.etagOf(state) === etag ? state : undefined);
     const text = `listed ${etag ?? 'not'}`;
-    this.#add(key, { call, return: end, optional: false, step, text });
+    this.#add(key, { call, return: end, optional: false, step, text, readOnly: true });
   }
 
   /** A conditional request was refused: the condition did not hold; `missing`: there was nothing. */
@@ -72,7 +79,7 @@ export class History {
       if (missing) return state === null ? state : undefined;
       return this.holds(condition, state) ? undefined : state;
     };
-    this.#add(key, { call, return: end, optional: false, step, text: 'refused' });
+    this.#add(key, { call, return: end, optional: false, step, text: 'refused', readOnly: true });
   }
 
   /** `existed` as answered. */
@@ -82,7 +89,8 @@ export class History {
       return existed && !this.holds(condition, state) ? undefined : null;
     };
     const text = `deleted ${existed ? 'it' : 'nothing'}`;
-    this.#add(key, { call, return: end, optional: false, step, text });
+    const readOnly = !existed;
+    this.#add(key, { call, return: end, optional: false, step, text, readOnly });
   }
 
   maybeDeleted(key: string, call: number, condition: Condition): void {

@@ -25,7 +25,7 @@ function naive(operations: readonly Operation[], state: State = null): boolean {
 
 const operation = fc
   .record({
-    kind: fc.constantFrom('write', 'read', 'delete', 'create'),
+    kind: fc.constantFrom('write', 'read', 'delete', 'create', 'change'),
     value: fc.constantFrom('x', 'y'),
     call: fc.integer({ min: 0, max: 12 }),
     length: fc.integer({ min: 1, max: 6 }),
@@ -41,23 +41,26 @@ const operation = fc
           return state === (value === 'y' ? null : value) ? state : undefined;
         case 'delete':
           return state === null ? undefined : null;
+        case 'change':
+          return state !== null && state !== value ? value : undefined;
         default:
           return state === null ? value : undefined;
       }
     };
     const end = optional && length > 3 ? Number.POSITIVE_INFINITY : call + length;
-    return { call, return: end, optional, step, text: `${kind} ${value}` };
+    const readOnly = kind === 'read';
+    return { call, return: end, optional, step, text: `${kind} ${value}`, readOnly };
   });
 
 test('the checker agrees with one that tries every order', () => {
   const verdicts = { ok: 0, violation: 0 };
   fc.assert(
-    fc.property(fc.array(operation, { maxLength: 7 }), (operations) => {
+    fc.property(fc.array(operation, { maxLength: 8 }), (operations) => {
       const expected = naive(operations) ? 'ok' : 'violation';
       verdicts[expected]++;
       assert.equal(checkLinearizable(operations), expected);
     }),
-    { numRuns: 3000 },
+    { numRuns: 6000 },
   );
   assert.ok(verdicts.ok > 300 && verdicts.violation > 300, JSON.stringify(verdicts));
 });

@@ -3,6 +3,12 @@
  * (what is ordered, state), for histories with deletes and conditional writes, in which states are
  * not unique. An operation whose outcome is unknown may have happened at any time after its call, or
  * not at all.
+ *
+ * Two rules keep the search short without losing an answer:
+ *  - A read that is right now can be ordered now, unless that makes it too late for an optional one:
+ *    where it stood later, nothing is different without it.
+ *  - An optional operation is tried only right before one that makes a difference of it. If the next
+ *    one were as possible without it and led to the same state, the order without it explains as much.
  */
 
 /** The state of a key: the id of what it holds, or null. */
@@ -15,6 +21,8 @@ export interface Operation {
   return: number;
   /** It may never have happened. */
   optional: boolean;
+  /** It never changes the state, whatever that is. */
+  readOnly?: boolean | undefined;
   /** The state after it, or undefined when it cannot have happened in this state. */
   step: (state: State) => State | undefined;
   /** For messages. */
@@ -53,10 +61,12 @@ export function checkLinearizable(
   interface Frame {
     done: bigint;
     state: State;
+    /** After an optional operation: the state before it. */
+    before: { state: State } | undefined;
     candidates: Node[];
     next: number;
   }
-  const open = (done: bigint, state: State): Frame => {
+  const open = (done: bigint, state: State, before?: { state: State }): Frame => {
     let first = Number.POSITIVE_INFINITY;
     const candidates: Node[] = [];
     for (const node of nodes) {
@@ -66,9 +76,14 @@ export function checkLinearizable(
       if (!node.operation.optional) first = Math.min(first, node.operation.return);
     }
     const possible = candidates.filter(({ operation }) => operation.call <= first);
+    const read = possible.find((node) => {
+      const { readOnly, step } = node.operation;
+      return readOnly === true && step(state) !== undefined && lapsed(nodes, done, node) === 0n;
+    });
+    if (read !== undefined) return { done, state, before, candidates: [read], next: 0 };
     // What must happen first is the better guess.
     possible.sort((a, b) => a.operation.return - b.operation.return);
-    return { done, state, candidates: possible, next: 0 };
+    return { done, state, before, candidates: possible, next: 0 };
   };
 
   const stack: Frame[] = [open(0n, initial)];
@@ -86,11 +101,21 @@ export function checkLinearizable(
     const after = node.operation.step(frame.state);
     if (after === undefined) continue;
     if (node.operation.optional && after === frame.state) continue;
+    const { before } = frame;
+    if (before !== undefined && node.operation.step(before.state) === after) continue;
     const done = frame.done | node.bit | lapsed(nodes, frame.done | node.bit, node);
-    const memo = `${done.toString(36)} ${after ?? ''}`;
-    if (seen.has(memo)) continue;
-    seen.add(memo);
-    stack.push(open(done, after));
+    const whole = `${done.toString(36)} ${after ?? ''}`;
+    // Without the rule for what follows, everything is tried that would be tried with it.
+    if (seen.has(whole)) continue;
+    if (node.operation.optional) {
+      const memo = `${whole} ${frame.state ?? ''}/`;
+      if (seen.has(memo)) continue;
+      seen.add(memo);
+      stack.push(open(done, after, { state: frame.state }));
+    } else {
+      seen.add(whole);
+      stack.push(open(done, after));
+    }
   }
   return 'violation';
 }
