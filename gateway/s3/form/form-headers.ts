@@ -33,11 +33,12 @@ const SIGNING: ReadonlySet<string> = new Set([
   'x-amz-signature',
 ]);
 
-/** Headers that describe how a payload is transferred, or where it comes from: a form has its own way. */
+/** Headers about the transfer of a payload, its source or its place in an object: S3 has no such fields. */
 const NOT_IN_FORMS: ReadonlySet<string> = new Set([
   'x-amz-content-sha256',
   'x-amz-decoded-content-length',
   'x-amz-trailer',
+  'x-amz-write-offset-bytes',
 ]);
 const NOT_IN_FORMS_PREFIX = 'x-amz-copy-source';
 
