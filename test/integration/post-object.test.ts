@@ -203,6 +203,28 @@ test('PostObject takes forms that are signed by Version 2 where that is on', asy
   await server.s3.headObject({ Bucket: bucket, Key: 'foo.txt' });
 });
 
+test('PostObject locks what a form asks to lock, and a locked bucket locks it anyway', async () => {
+  const Bucket = 'locked-forms';
+  await server.s3.createBucket({ Bucket, ObjectLockEnabledForBucket: true });
+  const until = new Date(Date.now() + 3_600_000).toISOString();
+  const fields: Fields = [
+    ['key', 'k'],
+    ['x-amz-object-lock-mode', 'GOVERNANCE'],
+    ['x-amz-object-lock-retain-until-date', until],
+    ['x-amz-object-lock-legal-hold', 'ON'],
+    ['Content-MD5', digest('md5', 'hello', 'base64')],
+  ];
+  const answer = await post(Bucket, { fields: signed(Bucket, fields) });
+  assert.equal(answer.status, 204, await answer.text());
+  const VersionId = answer.headers.get('x-amz-version-id') ?? '';
+  const head = await server.s3.headObject({ Bucket, Key: 'k', VersionId });
+  assert.equal(head.ObjectLockMode, 'GOVERNANCE');
+  assert.equal(head.ObjectLockRetainUntilDate?.toISOString(), until);
+  assert.equal(head.ObjectLockLegalHoldStatus, 'ON');
+  const bare = await post(Bucket, { fields: signed(Bucket, fields.slice(0, -1)) });
+  assert.equal(bare.status, 400, 'a lock needs a digest of the file');
+});
+
 test('PostObject into a bucket that is not there is NoSuchBucket', async () => {
   const answer = await post('missing', { fields: signed('missing', [['key', 'k']]) });
   assert.equal(answer.status, 404);
