@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { ConfigError } from '../base/config.ts';
 import type { EncryptionConfig, GatewayConfig } from '../gateway/config.ts';
 import { eventTargets } from './event-settings.ts';
+import { replicaTargets } from './replication-settings.ts';
 import { parseListen, type Settings } from './settings.ts';
 import { VERSION } from './version.ts';
 
@@ -65,6 +66,7 @@ export function gatewayConfig(settings: Settings, name: string): GatewayConfig {
       writeMemoryBytes: limits.bufferedBytes,
       readMemoryBytes: limits.bufferedBytes,
     },
+    replicaTargets: replicaTargets(replication.targets),
     events: { targets: eventTargets(settings.events.targets), keepMs: settings.events.keep },
     drainMs: settings.shutdownBound,
   };

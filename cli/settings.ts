@@ -14,6 +14,7 @@ import { LOG_LEVELS } from '../base/log.ts';
 import { eventTargetSchema } from './event-settings.ts';
 import { parseKeyText } from '../base/derive-key.ts';
 import { readIfThere } from './files.ts';
+import { replicaTargetSchema } from './replication-settings.ts';
 
 const MIB = 1024 ** 2;
 
@@ -216,6 +217,10 @@ export const settingsSchema = z.strictObject({
       .refine((size) => size >= 4096 && size <= 4 * MIB, 'expected 4KiB to 4MiB')
       .default(MIB)
       .describe('Size of the blocks that new objects are cut into.'),
+    targets: z
+      .array(replicaTargetSchema)
+      .default([])
+      .describe('S3 endpoints to which buckets can be replicated, each by a name.'),
   }),
   events: z.strictObject({
     targets: z

@@ -1,6 +1,7 @@
 /** What a gateway process needs to know; where it comes from is the command's business. */
 import type { TargetConfig } from './events/sinks/sink.ts';
 import type { KeyringConfig } from './keys/open-keyring.ts';
+import type { ReplicaTarget } from './replication/destination.ts';
 import type { ObjectSettings } from './object/settings.ts';
 import type { NewBuckets } from './s3/access/new-buckets.ts';
 
@@ -59,6 +60,8 @@ export interface GatewayConfig {
   /** Created at start, when they are not there yet. */
   buckets: readonly string[];
   objects: Partial<ObjectSettings>;
+  /** Where replicas of whole buckets can go; nowhere when absent. */
+  replicaTargets?: readonly ReplicaTarget[] | undefined;
   /** Where notifications can go, and how long an event is kept for them; nowhere when absent. */
   events?: { targets: readonly TargetConfig[]; keepMs: number } | undefined;
   /** Longest time for running requests to finish at a stop, in milliseconds. */

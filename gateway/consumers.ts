@@ -7,10 +7,15 @@ import type { GatewayConfig } from './config.ts';
 import { createEventMetrics } from './events/metrics.ts';
 import { createNotifier } from './events/notifier.ts';
 import { createTargets } from './events/targets.ts';
-import type { NotificationTargets } from './s3/operation.ts';
+import type { Keyring } from './keys/protocol.ts';
+import type { ObjectEngine } from './object/engine.ts';
+import { createDestinations } from './replication/destinations.ts';
+import { createReplicator } from './replication/replicator.ts';
+import type { NotificationTargets, ReplicaTargets } from './s3/operation.ts';
 
 export interface Consumers {
   notifications: NotificationTargets;
+  replicas: ReplicaTargets;
   start(): void;
   /** Lets running deliveries finish. */
   stop(): Promise<void>;
@@ -19,6 +24,8 @@ export interface Consumers {
 export interface ConsumerOptions {
   config: GatewayConfig;
   meta: Meta;
+  objects: ObjectEngine;
+  keys: Keyring;
   effects: Effects;
   log: Log;
   metrics: Metrics;
@@ -39,14 +46,26 @@ export function createConsumers(options: ConsumerOptions): Consumers {
     keepMs: config.events?.keepMs ?? EVENTS_KEEP_MS,
     count: counts.message,
   });
+  const destinations = createDestinations(config.replicaTargets ?? [], effects);
+  const replicator = createReplicator({
+    meta,
+    objects: options.objects,
+    keys: options.keys,
+    destinations,
+    effects,
+    log,
+    count: counts.replica,
+  });
   return {
     notifications: targets,
+    replicas: destinations,
     start() {
       notifier.start();
+      replicator.start();
     },
     async stop() {
-      await notifier.stop();
-      await targets.close();
+      await Promise.all([notifier.stop(), replicator.stop()]);
+      await Promise.all([targets.close(), destinations.close()]);
     },
   };
 }

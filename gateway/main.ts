@@ -28,6 +28,8 @@ import { validateBucketName } from './s3/names.ts';
 import { createPipeline, type Pipeline, type PipelineOptions } from './s3/pipeline.ts';
 import { REGISTRY } from './s3/registry.ts';
 
+export { type ResyncProgress, resyncBucket } from './replication/resync.ts';
+
 export interface GatewaySurroundings {
   effects: Effects;
   log: Log;
@@ -111,9 +113,12 @@ export async function startGateway(
   const metrics = createGatewayMetrics(objects.status, config.version);
   if (surroundings.rpc !== undefined) addRpcMetrics(metrics.metrics, surroundings.rpc);
   addClusterMetrics(metrics.metrics, surroundings.admin, effects.clock);
+  const keys = openKeyring(config.encryption ?? NO_KEYS, { effects, fetch });
   const consumers = createConsumers({
     config,
     meta,
+    objects: objects.engine,
+    keys,
     effects,
     log,
     metrics: metrics.metrics,
@@ -130,8 +135,9 @@ export async function startGateway(
     objects: objects.engine,
     operations: REGISTRY,
     notifications: consumers.notifications,
+    replicas: consumers.replicas,
     encryption: {
-      keys: openKeyring(config.encryption ?? NO_KEYS, { effects, fetch }),
+      keys,
       default: config.encryption?.default ?? 'off',
       mayBareKeys: bareKeyRule(config.s3.insecureCustomerKeys ?? 'loopback'),
     },

@@ -36,6 +36,8 @@ export interface ReplicationMatch {
   prefix: string;
   /** Keys and values; absent: whatever tags it has. */
   tags?: { key: string; value: string }[] | undefined;
+  /** Objects under a KMS key too. */
+  kms?: boolean | undefined;
   /** Delete markers too. */
   deleteMarkers?: boolean | undefined;
 }

@@ -929,12 +929,13 @@ export interface Meta extends EventMethods {
   ): Promise<Answer<{ bucket: Bucket; values: Record<string, string> }>>;
   /**
    * Says how the replication of exactly this version stands; a version that is gone, or has become
-   * a REPLICA, is left alone. Makes no event, but for FAILED.
+   * a REPLICA, is left alone. FAILED is an event for the bucket's notifications; PENDING has it
+   * replicated (again), unless the backlog is `full`.
    */
   setReplication(
     command: VersionName & { version: string; status: ReplicationStatus },
     options?: CallOptions,
-  ): Promise<Answer<{ changed: boolean }>>;
+  ): Promise<Answer<{ changed: boolean; full?: true | undefined }>>;
 
   /** The account that a key, an id, a name, a number or an e-mail address is of; none when it is not known. */
   findAccount(query: AccountQuery, options?: CallOptions): Promise<FoundAccount>;

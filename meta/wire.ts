@@ -149,6 +149,7 @@ const origin = optional(
           prefix: text,
           tags: optional(listOf(record({ key: text, value: text }), OBJECT_TAGS_MAX)),
           deleteMarkers: optional(flag),
+          kms: optional(flag),
         }),
         REPLICATION_RULES_MAX,
       ),

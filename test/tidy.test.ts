@@ -135,6 +135,10 @@ const HOMES: Readonly<Record<string, readonly string[]>> = {
   'prom-client': ['base/metrics.ts'],
   yaml: ['base/config.ts'],
   commander: ['cli/'],
+  '@aws-sdk/client-s3': ['gateway/replication/', 'cli/testing.ts'],
+  '@nats-io/transport-node': ['gateway/events/sinks/'],
+  '@redis/client': ['gateway/events/sinks/'],
+  '@platformatic/kafka': ['gateway/events/sinks/'],
 };
 
 test('a dangerous dependency is imported only at its home', () => {

@@ -54,6 +54,7 @@ export function addOperatorCommands(program: Command, load: Load): void {
   addInspection(program, load);
   addEvents(program, load);
   addBuckets(program, load);
+  addReplication(program, load);
 }
 
 function addStatus(program: Command, load: Load): void {
@@ -205,6 +206,27 @@ function addEvents(program: Command, load: Load): void {
       (await import('./events.ts')).showEvents(operator, screen),
     ),
   );
+}
+
+function addReplication(program: Command, load: Load): void {
+  const replication = program
+    .command('replication')
+    .description('Replicas of buckets at other S3 endpoints.');
+  verb(replication, 'status', 'What waits for its replica, and why.').action((options: Options) =>
+    run(load, options, async (operator, screen) =>
+      (await import('./replication.ts')).showReplication(operator, screen),
+    ),
+  );
+  verb(replication, 'resync <BUCKET>', 'Replicate what was there before, or has failed.')
+    .option('--all', 'What is replicated already, too.')
+    .option('--wait', 'Until nothing of the bucket waits any more.')
+    .action((bucket: string, options: Options) =>
+      run(load, options, async (operator, screen) => {
+        const { resync } = await import('./replication.ts');
+        const [all, wait] = [options['all'] === true, options['wait'] === true];
+        await resync(operator, screen, { bucket, all, wait });
+      }),
+    );
 }
 
 /** Beside `ashlar meta`, which runs the service. */

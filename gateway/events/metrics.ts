@@ -10,6 +10,7 @@ const BACKLOGS_MAX = 1000;
 
 export interface EventMetrics {
   message(target: string, outcome: 'delivered' | 'failed' | 'expired'): void;
+  replica(outcome: 'completed' | 'failed' | 'retried', bytes: number): void;
 }
 
 export function createEventMetrics(
@@ -21,6 +22,15 @@ export function createEventMetrics(
     name: 'ashlar_event_messages_total',
     help: 'Messages about events, by target and by what became of them.',
     labels: ['target', 'outcome'],
+  });
+  const replicas = metrics.counter({
+    name: 'ashlar_replicas_total',
+    help: 'Versions that were replicated to other buckets, failed, or are tried again.',
+    labels: ['outcome'],
+  });
+  const replicaBytes = metrics.counter({
+    name: 'ashlar_replicated_bytes_total',
+    help: 'Bytes of versions that were replicated to other buckets.',
   });
   let asked: { atMs: number; answer: Promise<EventBacklog[]> } | undefined;
   const backlogs = (): Promise<EventBacklog[]> => {
@@ -55,5 +65,11 @@ export function createEventMetrics(
     'Events that were dropped because the backlog of their bucket was full.',
     ({ dropped }) => dropped,
   );
-  return { message: (target, outcome) => messages.add({ target, outcome }) };
+  return {
+    message: (target, outcome) => messages.add({ target, outcome }),
+    replica(outcome, bytes) {
+      replicas.add({ outcome });
+      if (bytes > 0) replicaBytes.add({}, bytes);
+    },
+  };
 }

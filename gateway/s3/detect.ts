@@ -118,9 +118,9 @@ const BUCKET_RESOURCES: Readonly<Record<string, Methods>> = {
     DELETE: '!DeletePublicAccessBlock',
   },
   replication: {
-    GET: '!GetBucketReplication',
-    PUT: '!PutBucketReplication',
-    DELETE: '!DeleteBucketReplication',
+    GET: 'GetBucketReplication',
+    PUT: 'PutBucketReplication',
+    DELETE: 'DeleteBucketReplication',
   },
   requestPayment: { GET: 'GetBucketRequestPayment', PUT: 'PutBucketRequestPayment' },
   session: { GET: '!CreateSession' },

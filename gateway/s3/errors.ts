@@ -69,6 +69,10 @@ export const ERRORS = {
   },
   InvalidArgument: { status: 400, message: 'Invalid argument.' },
   InvalidBucketName: { status: 400, message: 'The specified bucket is not valid.' },
+  ReplicationConfigurationNotFoundError: {
+    status: 404,
+    message: 'The replication configuration was not found',
+  },
   InvalidBucketState: {
     status: 409,
     message: 'The request is not valid with the current state of the bucket.',

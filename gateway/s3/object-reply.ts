@@ -164,6 +164,7 @@ export function readReply(
   headers['Content-Length'] = range.end - range.start;
   const versionId = shownVersionId(bucket, object);
   if (versionId !== undefined) headers['x-amz-version-id'] = versionId;
+  if (object.replication !== undefined) headers['x-amz-replication-status'] = object.replication;
   if (object.tags !== undefined) headers['x-amz-tagging-count'] = object.tags.length;
   addLockHeaders(headers, object.lock);
   if (status === 206) headers['Content-Range'] = contentRange(range, object.size);

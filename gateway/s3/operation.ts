@@ -40,6 +40,9 @@ export const OPERATION_NAMES = [
   'DeleteBucketWebsite',
   'GetBucketNotificationConfiguration',
   'PutBucketNotificationConfiguration',
+  'GetBucketReplication',
+  'PutBucketReplication',
+  'DeleteBucketReplication',
   'GetBucketEncryption',
   'PutBucketEncryption',
   'DeleteBucketEncryption',
@@ -107,6 +110,12 @@ export interface NotificationTargets {
   send(name: string, message: string, key: string): Promise<void>;
 }
 
+/** Where replicas can go. */
+export interface ReplicaTargets {
+  /** What is wrong with the bucket of this ARN as a destination; undefined: nothing. */
+  problemOf(arn: string, account: string | undefined): Promise<string | undefined>;
+}
+
 /** Built once per request by the pipeline, passed on, never extended. */
 export interface Context {
   requestId: string;
@@ -122,6 +131,7 @@ export interface Context {
   meta: RequestMeta;
   objects: RequestObjects;
   notifications: NotificationTargets;
+  replicas: ReplicaTargets;
   /** Of the request's bucket, as last judged; undefined when the request is about none, or creates it. */
   readonly settings: BucketSettings | undefined;
   /** Keys for what is encrypted, and the modes of what is written. */

@@ -56,6 +56,7 @@ function pipelineOf({ meta: given = {}, objects = {}, more = {} }: World = {}) {
     meta: meta as Meta,
     objects: { meta, ...objects } as ObjectEngine,
     operations: REGISTRY,
+    replicas: { problemOf: () => Promise.resolve('there are none') },
     notifications: { has: () => false, send: () => Promise.reject(new Error('no targets')) },
     encryption: { keys: TEST_KEYS, default: 'off', mayBareKeys: () => true },
     authenticate: (request) => authenticateExample(request),

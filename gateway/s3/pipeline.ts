@@ -42,6 +42,7 @@ import type {
   OperationName,
   OperationRequest,
   QueryParameters,
+  ReplicaTargets,
 } from './operation.ts';
 import { parseQuery } from './query.ts';
 import { unwrap } from './refusal.ts';
@@ -80,6 +81,7 @@ export interface PipelineOptions {
   objects: ObjectEngine;
   operations: Readonly<Record<OperationName, AnyOperation>>;
   notifications: NotificationTargets;
+  replicas: ReplicaTargets;
   /**
    * Checks the signature; throws S3Error. An unsigned request comes back without an account. At once
    * for every access key that is known.
@@ -344,6 +346,7 @@ class RequestContext implements Context {
   readonly meta: RequestMeta;
   readonly objects: RequestObjects;
   readonly notifications: NotificationTargets;
+  readonly replicas: ReplicaTargets;
   readonly clock: Effects['clock'];
   readonly log: Log;
   readonly region: string;
@@ -376,6 +379,7 @@ class RequestContext implements Context {
     this.meta = guardMeta(options.meta, guard);
     this.objects = new GuardedObjects(options.objects, guard);
     this.notifications = options.notifications;
+    this.replicas = options.replicas;
     this.clock = options.effects.clock;
     this.log = options.log;
     this.region = options.region;

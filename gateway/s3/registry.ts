@@ -8,6 +8,7 @@ import { createMultipartUpload } from './operations/create-multipart-upload.ts';
 import { deleteBucketCors } from './operations/delete-bucket-cors.ts';
 import { deleteBucketPolicy } from './operations/delete-bucket-policy.ts';
 import { deleteBucketEncryption } from './operations/delete-bucket-encryption.ts';
+import { deleteBucketReplication } from './operations/delete-bucket-replication.ts';
 import { deleteBucketTagging } from './operations/delete-bucket-tagging.ts';
 import { deleteBucketWebsite } from './operations/delete-bucket-website.ts';
 import { deleteBucket } from './operations/delete-bucket.ts';
@@ -20,6 +21,7 @@ import { getBucketLocation } from './operations/get-bucket-location.ts';
 import { getBucketPolicyStatus } from './operations/get-bucket-policy-status.ts';
 import { getBucketPolicy } from './operations/get-bucket-policy.ts';
 import { getBucketNotificationConfiguration } from './operations/get-bucket-notification-configuration.ts';
+import { getBucketReplication } from './operations/get-bucket-replication.ts';
 import { getBucketTagging } from './operations/get-bucket-tagging.ts';
 import { getBucketVersioning } from './operations/get-bucket-versioning.ts';
 import { getBucketWebsite } from './operations/get-bucket-website.ts';
@@ -42,6 +44,7 @@ import { putBucketCors } from './operations/put-bucket-cors.ts';
 import { putBucketPolicy } from './operations/put-bucket-policy.ts';
 import { putBucketNotificationConfiguration } from './operations/put-bucket-notification-configuration.ts';
 import { putBucketEncryption } from './operations/put-bucket-encryption.ts';
+import { putBucketReplication } from './operations/put-bucket-replication.ts';
 import { putBucketTagging } from './operations/put-bucket-tagging.ts';
 import { putBucketVersioning } from './operations/put-bucket-versioning.ts';
 import { putObjectLegalHold } from './operations/put-object-legal-hold.ts';
@@ -81,6 +84,9 @@ export const REGISTRY: Readonly<Record<OperationName, AnyOperation>> = {
   DeleteBucketWebsite: deleteBucketWebsite,
   GetBucketNotificationConfiguration: getBucketNotificationConfiguration,
   PutBucketNotificationConfiguration: putBucketNotificationConfiguration,
+  GetBucketReplication: getBucketReplication,
+  PutBucketReplication: putBucketReplication,
+  DeleteBucketReplication: deleteBucketReplication,
   GetBucketEncryption: getBucketEncryption,
   PutBucketEncryption: putBucketEncryption,
   DeleteBucketEncryption: deleteBucketEncryption,

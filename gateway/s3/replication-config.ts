@@ -6,6 +6,7 @@
  */
 import type { ReplicationMatch, Tag } from '../../meta/protocol.ts';
 import type { BucketSettings } from './access/bucket-settings.ts';
+import { S3Error } from './errors.ts';
 
 export const REPLICATION_CONFIG = 'replication';
 
@@ -21,7 +22,8 @@ export interface ReplicationRule {
   /** Undefined: not said (first version of the document). */
   deleteMarkers?: boolean | undefined;
   existing?: boolean | undefined;
-  replicaChanges?: boolean | undefined;
+  /** Objects under a KMS key, too; undefined: not said, and so not. */
+  kms?: boolean | undefined;
   /** `arn:aws:s3:::bucket`. */
   destination: string;
   account?: string | undefined;
@@ -49,12 +51,64 @@ export function replicationMatches(settings: BucketSettings): ReplicationMatch[]
 function matchesOf(text: string): ReplicationMatch[] {
   return parseReplication(text)
     .rules.filter(({ enabled }) => enabled)
-    .map(({ prefix, tags, deleteMarkers }) => {
+    .map(({ prefix, tags, deleteMarkers, kms }) => {
       const match: ReplicationMatch = { prefix };
       if (tags.length > 0) match.tags = tags;
       if (deleteMarkers === true) match.deleteMarkers = true;
+      if (kms === true) match.kms = true;
       return match;
     });
+}
+
+function invalid(message: string): S3Error {
+  return new S3Error('InvalidRequest', { message });
+}
+
+const RULES_MAX = 1000;
+const ID_MAX = 255;
+
+/** What the document itself does not show. Throws InvalidRequest and InvalidArgument. */
+export function checkReplication({ rules }: ReplicationConfig): void {
+  if (rules.length > RULES_MAX) {
+    throw invalid(
+      'The number of replication rules must not exceed the allowed limit of 1000 rules.',
+    );
+  }
+  const ids = new Set<string>();
+  const priorities = new Set<string>();
+  for (const rule of rules) {
+    if (rule.id.length > ID_MAX) {
+      throw new S3Error('InvalidArgument', {
+        message: 'The maximum value is 255 characters.',
+        details: { ArgumentName: 'ID', ArgumentValue: rule.id.slice(0, ID_MAX) },
+      });
+    }
+    if (ids.has(rule.id)) {
+      throw new S3Error('InvalidArgument', {
+        message: 'Rule Id must be unique. Found same ID for more than one rule',
+        details: { ArgumentName: 'ID', ArgumentValue: rule.id },
+      });
+    }
+    ids.add(rule.id);
+    const place = `${rule.priority} ${rule.account ?? ''} ${rule.destination}`;
+    if (rule.plain !== true && priorities.has(place)) {
+      throw invalid(
+        `Found duplicate priority ${rule.priority}. Each rule must have a unique priority`,
+      );
+    }
+    priorities.add(place);
+    if (rule.deleteMarkers === true && rule.tags.length > 0) {
+      throw invalid(
+        'Delete marker replication is not supported if any Tag filter is specified. Please refer to S3 Developer Guide for more information.',
+      );
+    }
+    if (bucketOfArn(rule.destination) === undefined) {
+      throw new S3Error('InvalidArgument', {
+        message: 'Invalid bucket ARN.',
+        details: { ArgumentName: 'Bucket', ArgumentValue: rule.destination.slice(0, 200) },
+      });
+    }
+  }
 }
 
 /** The rules that count for an object, one per destination. */

@@ -51,7 +51,7 @@ export function planReplication(
   draft: Draft,
   scope: Scope,
   key: string,
-  next: Pick<VersionRow, 'tags' | 'marker' | 'replication'>,
+  next: Pick<VersionRow, 'tags' | 'marker' | 'replication' | 'encryption'>,
 ): { status: ReplicationStatus | undefined } | undefined {
   const { events } = scope;
   if (events?.origin?.cause === 'replica') return { status: 'REPLICA' };
@@ -89,13 +89,17 @@ export function planUpdate(
 function isReplicated(
   origin: Origin | undefined,
   key: string,
-  { tags, marker }: Pick<VersionRow, 'tags' | 'marker'>,
+  { tags, marker, encryption }: Pick<VersionRow, 'tags' | 'marker' | 'encryption'>,
 ): boolean {
+  // Only the client could read it.
+  if (encryption?.algorithm === 'customer') return false;
+  const kms = encryption?.algorithm.startsWith('aws:kms') === true;
   // What lifecycle removes here is not removed there (as on AWS).
   if (origin?.cause === 'lifecycle') return false;
   return (origin?.replicate ?? []).some((rule) => {
     if (!key.startsWith(rule.prefix)) return false;
     if (marker === true) return rule.deleteMarkers === true;
+    if (kms && rule.kms !== true) return false;
     return (rule.tags ?? []).every((tag) => hasTag(tags, tag));
   });
 }
@@ -115,22 +119,7 @@ export function emitEvent(
 ): boolean {
   const { events } = scope;
   if (events === undefined) return true;
-  const row: EventRow = {
-    type,
-    bucket: events.bucket,
-    key,
-    version: record.version,
-    size: record.size,
-    etag: record.etag,
-    atMs: draft.nowMs,
-    account: events.origin?.account ?? '',
-    requestId: events.origin?.requestId ?? '',
-    sourceIp: events.origin?.sourceIp ?? '',
-    lane: scope.lane,
-    attempts: 0,
-    notBeforeMs: 0,
-  };
-  if (versionId !== undefined) row.versionId = versionId;
+  const row = rowOf(draft, scope, events, { type, key, record, versionId });
   const { modifiedMs } = record;
   const queues: EventQueue[] = [];
   if (events.notification) queues.push('notification');
@@ -139,6 +128,49 @@ export function emitEvent(
   for (const queue of queues)
     if (!addEvent(draft, scope, events, { queue, row, modifiedMs })) return false;
   return true;
+}
+
+/**
+ * Has a version replicated that stands already. False: the bucket has no replication, or its backlog
+ * is at its bound. Undefined: rows are missing.
+ */
+export function emitReplication(
+  draft: Draft,
+  scope: Scope,
+  subject: EventSubject,
+): boolean | undefined {
+  const { events } = scope;
+  if (events?.replication !== true) return false;
+  const room = hasRoom(draft, scope, events, 'replication');
+  if (room !== true) return room;
+  const row = rowOf(draft, scope, events, subject);
+  const { modifiedMs } = subject.record;
+  return addEvent(draft, scope, events, { queue: 'replication', row, modifiedMs });
+}
+
+function rowOf(
+  draft: Draft,
+  scope: Scope,
+  { bucket, origin }: EventScope,
+  { type, key, record, versionId }: EventSubject,
+): EventRow {
+  const row: EventRow = {
+    type,
+    bucket,
+    key,
+    version: record.version,
+    size: record.size,
+    etag: record.etag,
+    atMs: draft.nowMs,
+    account: origin?.account ?? '',
+    requestId: origin?.requestId ?? '',
+    sourceIp: origin?.sourceIp ?? '',
+    lane: scope.lane,
+    attempts: 0,
+    notBeforeMs: 0,
+  };
+  if (versionId !== undefined) row.versionId = versionId;
+  return row;
 }
 
 interface EventSubject {

@@ -31,7 +31,7 @@ import { type BucketName, type Buckets } from './buckets.ts';
 import { judgeDelete, judgeWrite } from './conditions.ts';
 import { type Draft, rawCodec } from './draft.ts';
 import { eventScope } from './event-scope.ts';
-import { emitEvent, planUpdate } from './events.ts';
+import { emitEvent, emitReplication, planUpdate } from './events.ts';
 import { blobKey, bucketKey, isVersion, objectKey, versionKey } from './keyspace.ts';
 import { changedLock, isLocked, LOCKED, NO_LOCK_CONFIGURATION } from './locks.ts';
 import { readFirstPage } from './part-lists.ts';
@@ -333,7 +333,7 @@ function setReplicationStep(
   draft: Draft,
   scope: Scope,
   { key, version, status }: Parameters<Meta['setReplication']>[0],
-): Answer<{ changed: boolean }> {
+): Answer<{ changed: boolean; full?: true | undefined }> {
   if (!isVersion(version)) return { ok: true, value: { changed: false } };
   const place = placeOf(draft, scope, key, () => version);
   if (place === undefined) return PENDING;
@@ -341,10 +341,21 @@ function setReplicationStep(
   const same = value === null || value.version !== version || value.replication === status;
   if (same || value.replication === 'REPLICA') return { ok: true, value: { changed: false } };
   const record = { ...value, replication: status };
+  if (status === 'PENDING') {
+    const queued = emitReplication(draft, scope, {
+      type: 'ObjectCreated:Put',
+      key,
+      record,
+      versionId: shownVersion(scope, value),
+    });
+    if (queued === undefined) return PENDING;
+    if (!queued) return { ok: true, value: { changed: false, full: true } };
+  }
   draft.put(place.row, record);
+  if (status !== 'FAILED') return { ok: true, value: { changed: true } };
   const type = 'Replication:OperationFailedReplication';
   const versionId = shownVersion(scope, value);
-  const told = status !== 'FAILED' || emitEvent(draft, scope, { type, key, record, versionId });
+  const told = emitEvent(draft, scope, { type, key, record, versionId });
   return told ? { ok: true, value: { changed: true } } : PENDING;
 }
 

@@ -233,6 +233,9 @@ const EVENTFUL: ReadonlySet<string> = new Set<keyof Meta>([
   'completeUpload',
   'setObjectTags',
   'setObjectExtras',
+  'setObjectLock',
+  'renameObject',
+  'appendObject',
 ]);
 
 type Scoped = { bucket: string } & ExpectsBucket;

@@ -2,6 +2,7 @@ import type { Versioning } from '../../../meta/protocol.ts';
 import { S3Error } from '../errors.ts';
 import { defineOperation } from '../operation.ts';
 import { unwrap } from '../refusal.ts';
+import { REPLICATION_CONFIG } from '../replication-config.ts';
 import { readVersioningConfiguration } from '../xml/versioning-configuration.ts';
 
 interface Input {
@@ -25,7 +26,14 @@ export const putBucketVersioning = defineOperation<Input, object>({
     if (xml === '') throw new S3Error('MissingRequestBodyError');
     return { bucket, versioning: readVersioningConfiguration(xml) };
   },
-  execute: async (input, { meta, signal }) =>
-    unwrap(await meta.setVersioning(input, { signal }), { bucket: input.bucket }),
+  async execute(input, { meta, settings, signal }) {
+    if (input.versioning === 'Suspended' && settings?.text(REPLICATION_CONFIG) !== undefined) {
+      throw new S3Error('InvalidBucketState', {
+        message:
+          'A replication configuration is present on this bucket, so the versioning state cannot be changed.',
+      });
+    }
+    return unwrap(await meta.setVersioning(input, { signal }), { bucket: input.bucket });
+  },
   serialize: () => ({ status: 200, headers: {} }),
 });

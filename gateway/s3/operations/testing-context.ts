@@ -13,7 +13,13 @@ import type { Account, Authenticated } from '../auth/identity.ts';
 import type { NewBuckets } from '../access/new-buckets.ts';
 import type { RequestAccess } from '../access/request-access.ts';
 import { type ErrorCode, S3Error } from '../errors.ts';
-import type { AnyOperation, Context, NotificationTargets, OperationRequest } from '../operation.ts';
+import type {
+  AnyOperation,
+  Context,
+  NotificationTargets,
+  OperationRequest,
+  ReplicaTargets,
+} from '../operation.ts';
 import { parseQuery } from '../query.ts';
 import type { RawReply } from '../request.ts';
 
@@ -97,6 +103,7 @@ export interface TestRequest {
   meta?: Partial<Meta>;
   objects?: Partial<ObjectEngine>;
   notifications?: NotificationTargets;
+  replicas?: ReplicaTargets;
   region?: string;
   encryption?: Partial<EncryptionOptions>;
   newBuckets?: NewBuckets;
@@ -131,6 +138,7 @@ function contextOf(test: TestRequest): Context {
     },
     meta,
     objects: only<ObjectEngine>({ meta, ...test.objects }, 'object engine'),
+    replicas: test.replicas ?? only<ReplicaTargets>({}, 'replicas'),
     notifications: test.notifications ?? only<NotificationTargets>({}, 'targets'),
     encryption: new RequestEncryption(
       { keys: TEST_KEYS, default: 'off', mayBareKeys: () => true, ...test.encryption },

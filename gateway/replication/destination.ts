@@ -1,0 +1,279 @@
+/**
+ * A bucket at an S3 endpoint, and what is done there. The SDK is loaded when it is first needed: most
+ * gateways have no replication.
+ */
+import { Readable } from 'node:stream';
+import type { PutObjectCommandInput, S3 } from '@aws-sdk/client-s3';
+import type { Effects } from '../../base/clock.ts';
+import type { ObjectRecord, PartRef, Tag } from '../../meta/protocol.ts';
+import { Circuit } from '../events/circuit.ts';
+import { encodeHeaderText } from '../s3/metadata.ts';
+
+export interface ReplicaTarget {
+  name: string;
+  endpoint: string;
+  region: string;
+  accessKey: string;
+  secretKey: string;
+  /** As rules name it in `Account`; absent: whatever they name. */
+  account?: string | undefined;
+  /** Destinations that it is for; absent: all of them. */
+  buckets?: readonly string[] | undefined;
+  /** Buckets as host names instead of paths. */
+  virtualHost?: boolean | undefined;
+  /** Tell the other side that it gets replicas, so that it does not send them back. */
+  markReplicas: boolean;
+  /** Bound on the answer to one request, from its last byte on. */
+  timeoutMs: number;
+}
+
+/** Why something could not be done there. */
+export class ReplicaError extends Error {
+  /** Nothing will change by itself: the request was understood and refused. */
+  readonly refused: boolean;
+  constructor(message: string, refused: boolean, cause: unknown) {
+    super(message, { cause });
+    this.name = 'ReplicaError';
+    this.refused = refused;
+  }
+}
+
+export class Destination {
+  readonly target: ReplicaTarget;
+  readonly circuit: Circuit;
+  #client: Promise<S3> | undefined;
+
+  constructor(target: ReplicaTarget, effects: Effects) {
+    this.target = target;
+    this.circuit = new Circuit(effects);
+  }
+
+  async close(): Promise<void> {
+    (await this.#client)?.destroy();
+    this.#client = undefined;
+  }
+
+  /** What is wrong with the bucket as a destination; undefined: nothing. */
+  async problemOf(bucket: string): Promise<string | undefined> {
+    try {
+      const answer = await this.#send((s3) => s3.getBucketVersioning({ Bucket: bucket }));
+      if (answer.Status === 'Enabled') return undefined;
+      return 'Destination bucket must have versioning enabled.';
+    } catch (error) {
+      if (!(error instanceof ReplicaError)) throw error;
+      if (nameOf(error.cause) === 'NoSuchBucket') return 'Destination bucket must exist.';
+      return `The destination cannot be used: ${error.message}`;
+    }
+  }
+
+  async putWhole(
+    bucket: string,
+    key: string,
+    { object, storageClass }: ReplicaObject,
+    body: AsyncIterable<Uint8Array>,
+  ): Promise<void> {
+    const { size } = object;
+    const input: PutObjectCommandInput = {
+      Bucket: bucket,
+      Key: key,
+      ...headersOf(object, storageClass),
+      ContentLength: size,
+      Body: size === 0 ? '' : Readable.from(body, { objectMode: false }),
+    };
+    const md5 = md5Of(object.etag);
+    if (md5 !== undefined && object.encryption === undefined) input.ContentMD5 = md5;
+    await this.#send((s3) => s3.putObject(input));
+  }
+
+  /** Part by part as the object was made, so that it has the same ETag there. */
+  async putParts(
+    bucket: string,
+    key: string,
+    { object, storageClass }: ReplicaObject,
+    parts: AsyncIterable<{ part: PartRef; body: AsyncIterable<Uint8Array> }>,
+  ): Promise<void> {
+    const place = { Bucket: bucket, Key: key };
+    const created = await this.#send((s3) =>
+      s3.createMultipartUpload({ ...place, ...headersOf(object, storageClass) }),
+    );
+    const upload = { ...place, UploadId: created.UploadId };
+    try {
+      const Parts: { PartNumber: number; ETag: string | undefined }[] = [];
+      for await (const { part, body } of parts) {
+        const PartNumber = Parts.length + 1;
+        const md5 = object.encryption === undefined ? md5Of(part.etag) : undefined;
+        const { ETag } = await this.#send((s3) =>
+          s3.uploadPart({
+            ...upload,
+            PartNumber,
+            ContentLength: part.size,
+            ...(md5 === undefined ? {} : { ContentMD5: md5 }),
+            Body: part.size === 0 ? '' : Readable.from(body, { objectMode: false }),
+          }),
+        );
+        Parts.push({ PartNumber, ETag });
+      }
+      await this.#send((s3) =>
+        s3.completeMultipartUpload({ ...upload, MultipartUpload: { Parts } }),
+      );
+    } catch (error) {
+      // What is left of it, if this fails too, ends by the other side's own rules.
+      await this.#send((s3) => s3.abortMultipartUpload(upload)).catch(() => {});
+      throw error;
+    }
+  }
+
+  /** Gives the current version there the tags, if it is the same object. False: it is another one. */
+  async putTags(bucket: string, key: string, object: ObjectRecord): Promise<boolean> {
+    const place = { Bucket: bucket, Key: key };
+    let head: { ETag?: string | undefined; ContentLength?: number | undefined };
+    try {
+      head = await this.#send((s3) => s3.headObject(place));
+    } catch (error) {
+      if (error instanceof ReplicaError && nameOf(error.cause) === 'NotFound') return false;
+      throw error;
+    }
+    const same = head.ETag === `"${object.etag}"` && head.ContentLength === object.size;
+    if (!same) return false;
+    const TagSet = (object.tags ?? []).map(({ key: Key, value: Value }) => ({ Key, Value }));
+    await this.#send((s3) =>
+      TagSet.length === 0
+        ? s3.deleteObjectTagging(place)
+        : s3.putObjectTagging({ ...place, Tagging: { TagSet } }),
+    );
+    return true;
+  }
+
+  async putMarker(bucket: string, key: string): Promise<void> {
+    await this.#send((s3) => s3.deleteObject({ Bucket: bucket, Key: key }));
+  }
+
+  async #send<T>(call: (s3: S3) => Promise<T>): Promise<T> {
+    this.#client ??= createClient(this.target);
+    try {
+      return await call(await this.#client);
+    } catch (error) {
+      throw replicaError(error, this.target.name);
+    }
+  }
+}
+
+const nothing = (): void => {};
+const SILENT = { trace: nothing, debug: nothing, info: nothing, warn: nothing, error: nothing };
+
+async function createClient(target: ReplicaTarget): Promise<S3> {
+  const { S3: Client } = await import('@aws-sdk/client-s3');
+  const { endpoint, region, accessKey, secretKey, timeoutMs } = target;
+  const client = new Client({
+    endpoint,
+    region,
+    forcePathStyle: target.virtualHost !== true,
+    credentials: { accessKeyId: accessKey, secretAccessKey: secretKey },
+    // A body is read once; what failed is queued again.
+    maxAttempts: 1,
+    // Content-MD5 is what every endpoint knows.
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+    responseChecksumValidation: 'WHEN_REQUIRED',
+    // What goes wrong is told by what is thrown.
+    logger: SILENT,
+    requestHandler: { connectionTimeout: timeoutMs, socketTimeout: timeoutMs },
+  });
+  if (target.markReplicas) {
+    client.middlewareStack.add(
+      (next) => (args) => {
+        const { headers, method } = args.request as {
+          headers: Record<string, string>;
+          method: string;
+        };
+        if (method !== 'GET' && method !== 'HEAD') headers['x-amz-replication-status'] = 'REPLICA';
+        return next(args);
+      },
+      { step: 'build', name: 'markReplicas' },
+    );
+  }
+  return client;
+}
+
+export interface ReplicaObject {
+  object: ObjectRecord;
+  /** Of the rule; absent: the object's own. */
+  storageClass: string | undefined;
+}
+
+type ReplicaHeaders = Pick<
+  PutObjectCommandInput,
+  | 'ContentType'
+  | 'ContentEncoding'
+  | 'ContentLanguage'
+  | 'ContentDisposition'
+  | 'CacheControl'
+  | 'Expires'
+  | 'WebsiteRedirectLocation'
+  | 'StorageClass'
+  | 'Metadata'
+  | 'Tagging'
+  | 'ObjectLockMode'
+  | 'ObjectLockRetainUntilDate'
+  | 'ObjectLockLegalHoldStatus'
+>;
+
+/** Metadata, tags and lock. The ACL stays behind: it names accounts of this side. */
+function headersOf(object: ObjectRecord, storageClass: string | undefined): ReplicaHeaders {
+  const { system, user, tags, lock } = object;
+  const headers: ReplicaHeaders = {};
+  if (system.contentType !== undefined) headers.ContentType = system.contentType;
+  if (system.contentEncoding !== undefined) headers.ContentEncoding = system.contentEncoding;
+  if (system.contentLanguage !== undefined) headers.ContentLanguage = system.contentLanguage;
+  if (system.contentDisposition !== undefined) {
+    headers.ContentDisposition = encodeHeaderText(system.contentDisposition);
+  }
+  if (system.cacheControl !== undefined) headers.CacheControl = system.cacheControl;
+  const expires = new Date(system.expires ?? '');
+  if (!Number.isNaN(expires.getTime())) headers.Expires = expires;
+  if (system.websiteRedirectLocation !== undefined) {
+    headers.WebsiteRedirectLocation = encodeHeaderText(system.websiteRedirectLocation);
+  }
+  const chosen = storageClass ?? system.storageClass;
+  if (chosen !== undefined) headers.StorageClass = chosen as ReplicaHeaders['StorageClass'];
+  const pairs = Object.entries(user).map(([name, value]) => [name, encodeHeaderText(value)]);
+  if (pairs.length > 0) headers.Metadata = Object.fromEntries(pairs) as Record<string, string>;
+  if (tags !== undefined && tags.length > 0) headers.Tagging = encodeTags(tags);
+  if (lock?.mode !== undefined && lock.untilMs !== undefined) {
+    headers.ObjectLockMode = lock.mode;
+    headers.ObjectLockRetainUntilDate = new Date(lock.untilMs);
+  }
+  if (lock?.legalHold === true) headers.ObjectLockLegalHoldStatus = 'ON';
+  return headers;
+}
+
+function encodeTags(tags: readonly Tag[]): string {
+  return tags
+    .map(({ key, value }) => `${encodeURIComponent(key)}=${encodeURIComponent(value)}`)
+    .join('&');
+}
+
+/** Base64 of an ETag that is the MD5 of the content. */
+function md5Of(etag: string): string | undefined {
+  return /^[0-9a-f]{32}$/.test(etag) ? Buffer.from(etag, 'hex').toString('base64') : undefined;
+}
+
+function nameOf(error: unknown): string {
+  return error instanceof Error ? error.name : '';
+}
+
+/** Worth another try: nobody answered, or the answer says so. */
+function replicaError(error: unknown, target: string): ReplicaError {
+  const status = (error as { $metadata?: { httpStatusCode?: number } }).$metadata?.httpStatusCode;
+  const name = nameOf(error);
+  const message = error instanceof Error ? error.message : String(error);
+  const refused =
+    status !== undefined &&
+    status >= 300 &&
+    status < 500 &&
+    status !== 408 &&
+    status !== 429 &&
+    name !== 'RequestTimeout' &&
+    name !== 'OperationAborted';
+  const said = status === undefined ? 'cannot be reached' : `answered ${status} ${name}`;
+  return new ReplicaError(`${target} ${said}: ${message}`, refused, error);
+}
