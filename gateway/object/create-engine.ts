@@ -7,7 +7,7 @@ import { BLOCK_BYTES_MAX, BLOCK_SIZE_BYTES_MIN } from '../../storage-node/protoc
 import type { ReadCounts } from './block-read.ts';
 import { ByteBudget } from './byte-budget.ts';
 import type { ObjectEngine, OpenedObject } from './engine.ts';
-import { type GetEnvironment, ReadableObject } from './get.ts';
+import { type GetEnvironment, ReadableObject, rereadBody } from './get.ts';
 import { type Connect, NodePool, type NodeStatus } from './node-pool.ts';
 import { type PutCounts, type PutEnvironment, storeBody } from './put.ts';
 import { type RepairCounts, ReadRepairer } from './read-repair.ts';
@@ -99,6 +99,7 @@ export function createObjectEngine(options: ObjectEngineOptions): RunningObjectE
   const engine: ObjectEngine = {
     meta,
     store: async (body, commit, how) => await storeBody(put, body, commit, how ?? {}),
+    reread: (stored, dataKey) => rereadBody(get, stored, dataKey),
     writer: () => leases.writer(),
     open: async (query, how) => await openObject(meta, get, query, how?.signal),
   };

@@ -79,6 +79,11 @@ export interface ObjectEngine {
     commit: (stored: StoredBody) => Promise<Answer<T>>,
     options?: StoreOptions,
   ): Promise<Answer<T>>;
+  /**
+   * The bytes of a body that was stored and is not committed yet: for a `commit` that finds that they
+   * must be stored otherwise. `dataKey`: what they were stored with.
+   */
+  reread(stored: StoredBody, dataKey: KeyObject | undefined): AsyncIterable<Buffer>;
   /** The writer id for commits that write no blob (copies by reference). Throws `unavailable`. */
   writer(): number;
   /**

@@ -13,7 +13,7 @@ import {
   type Piece,
 } from './block-read.ts';
 import type { ByteBudget } from './byte-budget.ts';
-import type { ByteRange, OpenedObject } from './engine.ts';
+import type { ByteRange, OpenedObject, StoredBody } from './engine.ts';
 import { type PieceSource, piecesOf } from './pieces.ts';
 import type { ReadRepairer } from './read-repair.ts';
 import type { ReadHold, WriterLeases } from './writer-lease.ts';
@@ -101,6 +101,22 @@ export class ReadableObject implements OpenedObject {
   close(): void {
     this.#closed = true;
     this.#hold.release();
+  }
+}
+
+/** See ObjectEngine.reread. The blob is kept by its ticket until the commit has ended. */
+export async function* rereadBody(
+  env: GetEnvironment,
+  { data, size }: Pick<StoredBody, 'data' | 'size'>,
+  dataKey: KeyObject | undefined,
+): AsyncGenerator<Buffer> {
+  const hold = env.leases.beginRead();
+  try {
+    const parts = { meta: env.meta, known: [], timeoutMs: env.metaTimeoutMs, dataKey };
+    const source = piecesOf(data, { start: 0, end: size }, parts);
+    yield* new RangeReader(env, { source, hold, signal: undefined, cancellable: true });
+  } finally {
+    hold.release();
   }
 }
 

@@ -134,6 +134,8 @@ export interface Context {
   replicas: ReplicaTargets;
   /** Of the request's bucket, as last judged; undefined when the request is about none, or creates it. */
   readonly settings: BucketSettings | undefined;
+  /** Asks `check` when the bucket turns out to have changed; what it throws ends the step (`Guard.watch`). */
+  watchSettings(check: (settings: BucketSettings) => void): void;
   /** Keys for what is encrypted, and the modes of what is written. */
   readonly encryption: RequestEncryption;
   clock: Clock;

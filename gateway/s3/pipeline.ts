@@ -393,6 +393,10 @@ class RequestContext implements Context {
     return this.#guard.settings(this.#bucket);
   }
 
+  watchSettings(check: (settings: BucketSettings) => void): void {
+    this.#guard.watch(this.#bucket, check);
+  }
+
   get encryption(): RequestEncryption {
     return new RequestEncryption(this.#encryption, this.#request);
   }

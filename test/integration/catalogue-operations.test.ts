@@ -41,6 +41,7 @@ function mapEngine(meta: CatalogueMethods): Omit<ObjectEngine, 'meta'> {
   };
   return {
     writer: () => WRITER,
+    reread: ({ data }) => chunksOf(bytesOf(data.kind === 'none' ? undefined : data)),
     async store(body, commit) {
       const chunks: Uint8Array[] = [];
       for await (const chunk of body) chunks.push(Buffer.from(chunk));

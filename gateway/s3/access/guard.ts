@@ -46,6 +46,7 @@ export interface BucketJudge {
 export class Guard {
   readonly #source: SettingsSource;
   readonly #judged = new Map<string, { settings: BucketSettings; judge: BucketJudge }>();
+  readonly #watches = new Map<string, (settings: BucketSettings) => void>();
   /** Who makes the request: for the events of buckets that have listeners. */
   origin: Origin | undefined;
 
@@ -58,6 +59,14 @@ export class Guard {
     const verdict = judge.judge(settings);
     if (verdict !== undefined) await verdict;
     this.#judged.set(settings.bucket.name, { settings, judge });
+  }
+
+  /**
+   * Asks `check` before a step is repeated in a bucket that has changed; what it throws ends the step,
+   * which has not happened then. One per bucket, the last one counts.
+   */
+  watch(bucket: string, check: (settings: BucketSettings) => void): void {
+    this.#watches.set(bucket, check);
   }
 
   settings(bucket: string): BucketSettings | undefined {
@@ -94,6 +103,7 @@ export class Guard {
       const reloaded = await this.#source.reload(bucket);
       if (!reloaded.ok) return reloaded;
       await this.admit(reloaded.value, judged.judge);
+      this.#watches.get(bucket)?.(reloaded.value);
     }
   }
 
@@ -326,7 +336,7 @@ export function guardMeta(meta: Meta, guard: Guard): RequestMeta {
 }
 
 /** What operations get to see of the object engine. */
-export type RequestObjects = Pick<ObjectEngine, 'store' | 'writer' | 'open'>;
+export type RequestObjects = Pick<ObjectEngine, 'store' | 'reread' | 'writer' | 'open'>;
 
 export class GuardedObjects implements RequestObjects {
   readonly #objects: ObjectEngine;
@@ -339,6 +349,8 @@ export class GuardedObjects implements RequestObjects {
 
   store: ObjectEngine['store'] = (body, commit, options) =>
     this.#objects.store(body, commit, options);
+
+  reread: ObjectEngine['reread'] = (stored, dataKey) => this.#objects.reread(stored, dataKey);
 
   writer(): number {
     return this.#objects.writer();

@@ -91,11 +91,12 @@ export const completeMultipartUpload = defineOperation<Input, Output>({
 async function checkEncryption(
   { bucket, key, uploadId }: UploadName,
   part: PartEncryption,
-  { meta, encryption, settings, signal }: Context,
+  context: Context,
 ): Promise<void> {
+  const { meta, encryption, signal } = context;
   if (part.customer === undefined && !part.asks) return;
-  encryption.refuseCustomerKey(part.customer, settings);
   const upload = await meta.getUpload({ bucket, key, uploadId }, { signal });
+  encryption.refuseCustomerKey(part.customer, context.settings);
   if (upload.ok) encryption.checkPart(upload.value.encryption, part);
 }
 

@@ -26,6 +26,7 @@ import {
   type RequestedEncryption,
 } from '../encryption/headers.ts';
 import { writtenEncryptionHeaders } from '../encryption/replies.ts';
+import { withTarget } from '../encryption/target-watch.ts';
 import { S3Error } from '../errors.ts';
 import { checksumAlgorithm, ingest } from '../ingest.ts';
 import { parseStorageClass, parseSystemMetadata, parseUserMetadata } from '../metadata.ts';
@@ -114,9 +115,10 @@ export const copyObject = defineOperation<Input, Output>({
   },
   async execute(input, context) {
     checkLockOfNew(input.lock, context.settings, context.clock.now());
-    if (input.source.versionId === undefined) refuseNothing(input, context);
     for (let attempt = 1; ; attempt++) {
-      const answer = await copyOnce(input, context);
+      const answer = await withTarget(input.encryption, context, (target) =>
+        copyOnce(input, target, context),
+      );
       const again = !answer.ok && answer.refusal === 'SourceChanged' && attempt < ATTEMPTS_MAX;
       if (!again) return unwrap(answer, input);
     }
@@ -129,10 +131,7 @@ export const copyObject = defineOperation<Input, Output>({
     }),
 });
 
-/**
- * A copy onto itself must change something, unless it brings another version back, or the bucket has a
- * default encryption that it may take on.
- */
+/** A copy onto itself must change something, or be in a bucket with a default encryption to take on. */
 function refuseNothing(
   { changes, source, bucket, key }: Input,
   { settings }: Pick<Context, 'settings'>,
@@ -177,13 +176,17 @@ function refuseRange(headers: HeaderMap): void {
   );
 }
 
-async function copyOnce(input: Input, context: Context): Promise<Answer<Output>> {
+async function copyOnce(
+  input: Input,
+  target: KeyTarget | undefined,
+  context: Context,
+): Promise<Answer<Output>> {
   const { source } = input;
   const { bucket, key, versionId } = source;
   const found = unwrapSource(await context.meta.getObject({ bucket, key, versionId }), source);
   evaluateReadConditions(input.headers, found.object, COPY_SOURCE_PREFIX);
-  if (found.bucket.versioning === undefined) refuseNothing(input, context);
-  const target = context.encryption.target(input.encryption, context.settings);
+  const again = source.versionId !== undefined && found.bucket.versioning !== undefined;
+  if (!again) refuseNothing(input, context);
   const shares = await sharedEncryption(input, found.object, target, context);
   if (shares === undefined) return await copyBytes(input, target, context);
   const { from, object, checksum } = await readSource(input, found, context);

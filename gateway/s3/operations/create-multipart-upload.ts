@@ -9,6 +9,7 @@ import type {
 } from '../../../meta/protocol.ts';
 import { parseWriteEncryption, type RequestedEncryption } from '../encryption/headers.ts';
 import { writtenEncryptionHeaders } from '../encryption/replies.ts';
+import { withTarget } from '../encryption/target-watch.ts';
 import { S3Error } from '../errors.ts';
 import { checksumAlgorithm } from '../ingest.ts';
 import { parseSystemMetadata, parseUserMetadata } from '../metadata.ts';
@@ -58,19 +59,20 @@ export const createMultipartUpload = defineOperation<Input, Output>({
     };
   },
   async execute({ named, tags, lock, encryption: requested, ...upload }, context) {
-    const { meta, account, signal, settings, encryption } = context;
+    const { meta, account, signal, settings } = context;
     checkLockOfNew(lock, settings, context.clock.now());
-    const target = encryption.target(requested, settings);
-    // Each part asks for the data key again: the upload may outlive this gateway.
-    const sealed = target && (await encryption.keys.create(target));
-    const command = {
-      ...upload,
-      ...(tags && { tags }),
-      ...(lock && { lock }),
-      ...(sealed && { encryption: sealed.encryption }),
-      owner: account.id,
-    };
-    return { upload: unwrap(await meta.createUpload(command, { signal }), upload), named };
+    return await withTarget(requested, context, async (target) => {
+      // Each part asks for the data key again: the upload may outlive this gateway.
+      const sealed = target && (await context.encryption.keys.create(target));
+      const command = {
+        ...upload,
+        ...(tags && { tags }),
+        ...(lock && { lock }),
+        ...(sealed && { encryption: sealed.encryption }),
+        owner: account.id,
+      };
+      return { upload: unwrap(await meta.createUpload(command, { signal }), upload), named };
+    });
   },
   serialize: ({ upload, named }) =>
     xmlReply(initiateMultipartUploadResult(upload), {

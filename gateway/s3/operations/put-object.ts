@@ -13,6 +13,7 @@ import { parseWriteCondition } from '../conditions.ts';
 import { etagOf } from '../encryption/etag.ts';
 import { parseWriteEncryption, type RequestedEncryption } from '../encryption/headers.ts';
 import { writtenEncryptionHeaders } from '../encryption/replies.ts';
+import { storeBody } from '../encryption/store-body.ts';
 import { quoteEtag } from '../etag.ts';
 import { ingest, type IngestResult } from '../ingest.ts';
 import { parseSystemMetadata, parseUserMetadata } from '../metadata.ts';
@@ -93,11 +94,11 @@ export const PUT_OBJECT: Operation<PutObjectInput, PutObjectOutput> = {
       defaultAlgorithm: DEFAULT_ALGORITHM,
     });
     const { bucket, key } = input;
-    const target = context.encryption.target(input.encryption, context.settings);
-    const sealed = target && (await context.encryption.keys.create(target));
-    const answer = await context.objects.store(
+    const { answer, sealed } = await storeBody(
+      input.encryption,
+      context,
       upload.body,
-      ({ writer, size, data, missing }) => {
+      ({ writer, size, data, missing }, sealed) => {
         const { md5, checksum } = upload.result();
         return context.meta.putObject({
           writer,
@@ -119,7 +120,7 @@ export const PUT_OBJECT: Operation<PutObjectInput, PutObjectOutput> = {
           missing,
         });
       },
-      { sizeHint: input.contentLength, dataKey: sealed?.dataKey },
+      { sizeHint: input.contentLength },
     );
     const { checksum } = upload.result();
     return { written: unwrap(answer, input), checksum, encryption: sealed?.encryption };

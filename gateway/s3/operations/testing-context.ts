@@ -140,6 +140,7 @@ function contextOf(test: TestRequest): Context {
     objects: only<ObjectEngine>({ meta, ...test.objects }, 'object engine'),
     replicas: test.replicas ?? only<ReplicaTargets>({}, 'replicas'),
     notifications: test.notifications ?? only<NotificationTargets>({}, 'targets'),
+    watchSettings: () => {},
     encryption: new RequestEncryption(
       { keys: TEST_KEYS, default: 'off', mayBareKeys: () => true, ...test.encryption },
       { secure: false, remoteAddress: '127.0.0.1' },
