@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { ERRORS } from '../gateway/s3/errors.ts';
 import { OPERATION_NAMES } from '../gateway/s3/operation.ts';
+import { OPERATIONS_BEGIN, OPERATIONS_END, operationTable } from './conformance/compatibility.ts';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const ROOMS = ['base', 'storage-node', 'meta', 'gateway', 'cli', 'test'] as const;
@@ -253,4 +254,17 @@ test('docs/reference/errors.md lists the error table, code by code', () => {
   const rows = [...text.matchAll(/^\| `?([\w.]+)`? \| (\d{3}) \|/gm)].map((m) => `${m[1]} ${m[2]}`);
   const table = Object.entries(ERRORS).map(([code, { status }]) => `${code} ${status}`);
   assert.deepEqual(rows.sort(), table.sort());
+});
+
+test('docs/reference/s3-compatibility.md lists the operations as they are', () => {
+  const text = readFileSync(join(root, 'docs/reference/s3-compatibility.md'), 'utf8');
+  const listed = text.slice(
+    text.indexOf(OPERATIONS_BEGIN) + OPERATIONS_BEGIN.length,
+    text.indexOf(OPERATIONS_END),
+  );
+  assert.equal(
+    listed.trim(),
+    operationTable(),
+    'out of date: run `node test/conformance/document.ts`',
+  );
 });

@@ -17,7 +17,8 @@ import { parseArgs } from 'node:util';
 import { startCluster } from '../support/cluster.ts';
 import { serverSettings, suiteConfiguration } from './settings.ts';
 import { CannotRun, checkSuite, preparePython, revisionOf, runSuite } from './suite.ts';
-import { areasOf, type Case, holds, isInside, shareOf } from './verdict.ts';
+import { readReasons } from './reasons.ts';
+import { areasOf, type Case, holds, isInside, type Reasons, shareOf } from './verdict.ts';
 
 /** Cases of this marker sleep most of their time. */
 const WAITING = 'lifecycle or lifecycle_expiration or lifecycle_transition';
@@ -128,16 +129,19 @@ function shortReason({ phase, reason, where }: Case): string {
   return `[${place}] ${(reason ?? '').slice(0, 160)}`;
 }
 
-function print(cases: readonly Case[]): void {
+function print(cases: readonly Case[], reasons: Reasons): void {
   const failed = cases.filter((one) => one.outcome === 'failed');
   for (const inside of [true, false]) {
-    const list = failed.filter((one) => isInside(one) === inside);
+    const list = failed.filter((one) => isInside(one, reasons) === inside);
     if (list.length === 0) continue;
     console.log(`\n${list.length} not passed${inside ? '' : ' (beyond the S3 API: not judged)'}:`);
-    for (const one of list) console.log(`  ${one.id} ${shortReason(one)}`);
+    for (const one of list) {
+      const known = reasons[one.id] === undefined ? '' : ' (explained)';
+      console.log(`  ${one.id}${known} ${shortReason(one)}`);
+    }
   }
   console.log('\narea                               passed failed skipped   share  target');
-  for (const area of areasOf(cases)) {
+  for (const area of areasOf(cases, reasons)) {
     const { count, target } = area;
     const share = `${(shareOf(count) * 100).toFixed(1)} %`;
     const aim = target === undefined ? '' : `${target * 100} % ${holds(area) ? 'holds' : 'MISSED'}`;
@@ -151,13 +155,14 @@ async function main(): Promise<number> {
   const options = optionsOf(process.argv.slice(2));
   const cases = await runAll(options);
   if (cases.length === 0) throw new CannotRun('No case of the suite matched.');
-  print(cases);
+  const reasons = readReasons();
+  print(cases, reasons);
   if (options.report !== undefined) {
     const result = { suite: { revision: revisionOf(options.folder) ?? null }, cases };
     writeFileSync(options.report, `${JSON.stringify(result, null, 1)}\n`);
   }
   if (options.filter !== undefined) return cases.some((one) => one.outcome === 'failed') ? 1 : 0;
-  return areasOf(cases).every(holds) ? 0 : 1;
+  return areasOf(cases, reasons).every(holds) ? 0 : 1;
 }
 
 try {

@@ -181,6 +181,27 @@ test('ListBucketResult shows every object with its owner', () => {
   );
 });
 
+test('the prefix of a ListObjects is the same for clients that decode it and those that do not', () => {
+  const shown = (prefix: string) =>
+    /<Prefix>([^<]*)<\/Prefix>/.exec(
+      listBucketResult({
+        bucket: 'photos',
+        prefix,
+        marker: '',
+        maxKeys: 1,
+        encoding: 'url',
+        truncated: false,
+        objects: [],
+        commonPrefixes: [],
+        caller: CALLER,
+      }),
+    )?.[1];
+  for (const prefix of ['a b/ö', 'plain']) assert.equal(shown(prefix), prefix);
+  assert.equal(shown('\n'), '&#xA;');
+  // Only what would be decoded to something else, or cannot stand in XML, is encoded.
+  assert.equal(shown('50%+\u0001'), '50%25%2B%01');
+});
+
 test('ListBucketResult encodes names, markers and delimiter when asked', () => {
   assert.equal(
     listBucketResult({
@@ -196,7 +217,7 @@ test('ListBucketResult encodes names, markers and delimiter when asked', () => {
       commonPrefixes: ['a b/ö/'],
       caller: CALLER,
     }),
-    `${HEAD}<ListBucketResult ${NS}><Name>photos</Name><Prefix>a%20b</Prefix>` +
+    `${HEAD}<ListBucketResult ${NS}><Name>photos</Name><Prefix>a b</Prefix>` +
       '<Marker>a%2B</Marker><NextMarker>a%20b/%C3%B6/</NextMarker><MaxKeys>1</MaxKeys>' +
       '<Delimiter>/</Delimiter><EncodingType>url</EncodingType><IsTruncated>true</IsTruncated>' +
       '<CommonPrefixes><Prefix>a%20b/%C3%B6/</Prefix></CommonPrefixes></ListBucketResult>',

@@ -51,6 +51,21 @@ export function urlEncode(name: string): string {
     .replace(UNENCODED, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`);
 }
 
+// eslint-disable-next-line no-control-regex -- what no XML document may hold is what is looked for
+const MUST_BE_ENCODED = /[%+\r\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/g;
+
+/**
+ * The prefix that a ListObjects asked for. boto3 asks for `encoding-type=url` by itself and decodes
+ * every name of the answer but this one (boto/botocore pull request 1901), others decode it: what
+ * both understand is a name in which only that is encoded which must be.
+ */
+export function echoedPrefix(prefix: string, encoding: EncodingType | undefined): string {
+  return text(
+    'Prefix',
+    encoding === undefined ? prefix : prefix.replace(MUST_BE_ENCODED, encodeURIComponent),
+  );
+}
+
 /** An element whose value follows the encoding type of the listing. */
 export function nameElement(
   name: string,

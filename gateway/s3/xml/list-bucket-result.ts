@@ -2,6 +2,7 @@
 import type { ListedObject } from '../../../meta/protocol.ts';
 import {
   commonPrefixElements,
+  echoedPrefix,
   type EncodingType,
   nameElement,
   type Owner,
@@ -34,7 +35,7 @@ export function listBucketResult(result: ListBucketResult): string {
   return document(
     'ListBucketResult',
     text('Name', result.bucket),
-    nameElement('Prefix', result.prefix, encoding),
+    echoedPrefix(result.prefix, encoding),
     nameElement('Marker', result.marker, encoding),
     nameElement('NextMarker', result.nextMarker, encoding),
     text('MaxKeys', result.maxKeys),
