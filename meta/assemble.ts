@@ -45,6 +45,8 @@ export interface AssembleOptions {
   healing?: JobLimits | undefined;
   /** Events of one bucket that wait for delivery, at most; EVENTS_MAX by default. */
   eventsMax?: number | undefined;
+  /** Bytes of every part of an upload but the last, at least; S3's 5 MiB unless given. */
+  partBytesMin?: number | undefined;
   /** The metadata journal; absent: nothing is journaled. */
   journaling?: JournalParts | undefined;
 }
@@ -73,7 +75,12 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
   });
   const { journaling: parts } = options;
   const readStore = parts === undefined ? store : behindJournal(store, parts.journal, effects);
-  const catalogue = createCatalogue({ store: readStore, effects, eventsMax: options.eventsMax });
+  const catalogue = createCatalogue({
+    store: readStore,
+    effects,
+    eventsMax: options.eventsMax,
+    partBytesMin: options.partBytesMin,
+  });
   const directory = new NodeDirectory(() => cluster.view(), options.connectNode);
   const garbage = new GarbageJob({
     queue: catalogue.garbage,

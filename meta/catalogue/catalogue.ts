@@ -93,6 +93,8 @@ export interface CatalogueSettings {
   bucketsMax?: number | undefined;
   /** Events of one bucket that wait for delivery at the most; EVENTS_MAX by default. */
   eventsMax?: number | undefined;
+  /** Bytes of every part of an upload but the last, at least; S3's 5 MiB unless given. */
+  partBytesMin?: number | undefined;
 }
 
 /**
@@ -133,7 +135,16 @@ export function createCatalogue(settings: CatalogueSettings): Catalogue {
     ...createListing({ store, buckets }),
     ...createVersionListing({ store, buckets }),
     ...createUploads({ store, buckets, turns, attempts, lane, newUploadId }),
-    ...createComplete({ store, buckets, turns, attempts, lane, eventsMax, pause: runner.pause }),
+    ...createComplete({
+      store,
+      buckets,
+      turns,
+      attempts,
+      lane,
+      eventsMax,
+      partBytesMin: settings.partBytesMin,
+      pause: runner.pause,
+    }),
     ...createOutbox({ store, runner, eventsMax }),
     garbage,
     repairs: createRepairs({ store, runner, lane }),

@@ -63,12 +63,13 @@ export function judgeParts(
   upload: Pick<UploadRow, 'checksum'>,
   stored: readonly NumberedPart[],
   command: CompleteUploadCommand,
+  partBytesMin: number = PART_BYTES_MIN,
 ): Answer<Judged> {
   const chosen = chooseParts(stored, command);
   if (!chosen.ok) return chosen;
   const parts = chosen.value;
   const size = parts.reduce((sum, part) => sum + part.size, 0);
-  const refused = judgeSizes(parts, size, command);
+  const refused = judgeSizes(parts, size, command, partBytesMin);
   if (refused !== undefined) return refused;
   const checksum = judgeChecksum(upload, parts, command);
   if (!checksum.ok) return checksum;
@@ -112,14 +113,15 @@ function judgeSizes(
   parts: readonly NumberedPart[],
   size: number,
   command: CompleteUploadCommand,
+  partBytesMin: number,
 ): Answer<never> | undefined {
   const small = parts.find((part, index) => {
-    return part.size < PART_BYTES_MIN && index < parts.length - 1;
+    return part.size < partBytesMin && index < parts.length - 1;
   });
   if (small !== undefined) {
     const detail = {
       ProposedSize: String(small.size),
-      MinSizeAllowed: String(PART_BYTES_MIN),
+      MinSizeAllowed: String(partBytesMin),
       PartNumber: String(small.number),
       ETag: small.etag,
     };
@@ -299,6 +301,8 @@ interface CompleteSettings {
   lane: number;
   /** Events of one bucket that wait at the most. */
   eventsMax: number;
+  /** Bytes of every part but the last, at least. */
+  partBytesMin?: number | undefined;
   /** A short wait before another try. */
   pause: () => Promise<void>;
 }
@@ -325,7 +329,7 @@ export function createComplete(settings: CompleteSettings): Pick<Meta, 'complete
 
   async function judge(upload: UploadRow, command: CompleteUploadCommand): Promise<Answer<Judged>> {
     const stored = await readPartRows(store, command.uploadId, 0, PART_NUMBER_MAX);
-    return judgeParts(upload, stored, command);
+    return judgeParts(upload, stored, command, settings.partBytesMin);
   }
 
   async function complete(

@@ -27,6 +27,8 @@ import { MetaDisk, type MetaStore } from './meta-disk.ts';
 import { Network } from './network.ts';
 import { type JournalParts } from '../../meta/journal/create-journaling.ts';
 import { MetaJournal } from '../../meta/journal/journal.ts';
+import { readKnownCluster } from '../../meta/cluster/known.ts';
+import { catchUp } from '../../meta/journal/recovery.ts';
 import { fillStore } from '../../meta/journal/restore.ts';
 import { choose, nodesSource, type SourceNode, statesOf } from '../../meta/journal/source.ts';
 import { openJournalStore } from '../../storage-node/journal-store.ts';
@@ -115,8 +117,8 @@ export class SimCluster {
   readonly #context: ProcessContext;
   readonly #leaseTtlMs: number;
   readonly #renewMs: number;
-  /** Commits are on two nodes before they are acknowledged. */
-  readonly journaled: boolean;
+  /** `sync`: commits are on two nodes before they are acknowledged; `async`: soon after. */
+  readonly journal: 'off' | 'sync' | 'async';
   /** The metadata service has no store to start with. */
   metaLost = false;
   readonly #nodeOutMs: number;
@@ -131,7 +133,7 @@ export class SimCluster {
     this.random = stream('cluster');
     this.#nodeOutMs = this.random.chance(0.5) ? 600_000 : this.random.skewed(6000, 30_000);
     this.#leaseTtlMs = Math.floor(this.random.skewed(2000, 8000));
-    this.journaled = this.random.chance(0.5);
+    this.journal = this.random.pick(['off', 'off', 'off', 'sync', 'sync', 'async'] as const);
     this.#renewMs = this.#leaseTtlMs * this.random.between(0.1, 0.35);
     this.network = new Network(this.scheduler, stream('network'));
     this.#context = { scheduler: this.scheduler, seed, logOf: (process) => this.#logOf(process) };
@@ -304,7 +306,10 @@ export class SimCluster {
     const die = (reason: string) => this.crash(this.meta, reason);
     try {
       const opened = this.metaDisk.open(life, die);
-      const journaling = this.journaled ? await this.#attachJournal(life, opened) : undefined;
+      const { journal } = this;
+      if (journal !== 'off') await this.#catchUp(life, opened);
+      const journaling =
+        journal === 'off' ? undefined : await this.#attachJournal(life, opened, journal);
       const store = { ...opened, ...this.bugs.wrapStore(opened) };
       const assembled = await assembleMeta({
         store,
@@ -320,6 +325,7 @@ export class SimCluster {
           groups: GROUPS,
         },
         garbagePauseMs: 500,
+        partBytesMin: 1,
         journaling,
       });
       if (!life.alive) return;
@@ -333,10 +339,25 @@ export class SimCluster {
     }
   }
 
-  async #attachJournal(life: Life, store: MetaStore): Promise<JournalParts> {
+  /** As `meta/main.ts` does after a stop without order, which here every stop is. */
+  async #catchUp(life: Life, store: MetaStore): Promise<void> {
+    const known = await readKnownCluster(store);
+    if (known === undefined) return;
+    const nodes = known.nodes.flatMap(({ id }) => {
+      const { journal } = this.#connectTo(life, id);
+      return journal === undefined ? [] : [{ id, journal }];
+    });
+    await catchUp({ ...known, store, nodes, clock: life.effects.clock, log: life.log });
+  }
+
+  async #attachJournal(
+    life: Life,
+    store: MetaStore,
+    mode: 'sync' | 'async',
+  ): Promise<JournalParts> {
     const { effects, log } = life;
     const journal = await MetaJournal.attach({
-      mode: 'sync',
+      mode,
       store,
       effects,
       log,

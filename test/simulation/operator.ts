@@ -40,7 +40,8 @@ export class Operator {
 
   /** The metadata service dies with its disk; its store is made anew from the nodes. */
   loseMeta(): void {
-    if (this.#busy || !this.#cluster.journaled) return;
+    // What is journaled later may be lost with the disk.
+    if (this.#busy || this.#cluster.journal !== 'sync') return;
     this.#busy = true;
     void this.#rebuild().finally(() => {
       this.#busy = false;

@@ -8,6 +8,7 @@ import { drawPlan, Faults } from './faults.ts';
 import { History } from './history.ts';
 import type { Bugs } from './planted.ts';
 import { SeededRandom } from './random.ts';
+import { Versions } from './versions.ts';
 import { BUCKET, Client, OWNER, type Weights } from './workload.ts';
 
 const SETUP_MS = 30_000;
@@ -56,6 +57,9 @@ class SeedRun {
   readonly #random: SeededRandom;
   readonly #cluster: SimCluster;
   readonly #history = new History();
+  readonly #versions = new Versions();
+  /** Of the bucket: never, from its beginning, or now and then. */
+  readonly #versioning: 'never' | 'always' | 'changing';
   readonly #clients: Client[];
   readonly #keys: readonly string[];
   readonly #faults: Faults;
@@ -79,11 +83,18 @@ class SeedRun {
         new Client({
           cluster: this.#cluster,
           history: this.#history,
+          versions: this.#versions,
           random: new SeededRandom(seed, `client ${index}`),
           keys: this.#keys,
           name: `client ${index + 1}`,
         }),
     );
+    this.#versioning = new SeededRandom(seed, 'versioning').pick([
+      'never',
+      'never',
+      'always',
+      'changing',
+    ]);
     const stream = new SeededRandom(seed, 'faults');
     this.#faults = new Faults(this.#cluster, drawPlan(stream, bugs?.focus), stream);
   }
@@ -160,7 +171,10 @@ class SeedRun {
       const up = this.#cluster.gateways.every((one) => one.now?.running.status().ready);
       if (!up || gateway?.now === undefined) continue;
       const made = await gateway.now.meta.createBucket({ name: BUCKET, owner: OWNER, region: 'r' });
-      if (made.ok) return;
+      if (!made.ok) continue;
+      if (this.#versioning === 'never') return;
+      const command = { bucket: BUCKET, versioning: 'Enabled' as const };
+      if ((await gateway.now.meta.setVersioning(command)).ok) return;
     }
   }
 
@@ -176,6 +190,10 @@ class SeedRun {
       list: random.between(0, 1),
       conditional: random.between(0, 2),
       multipart: random.between(0, 1),
+      version: this.#versioning === 'never' ? 0 : random.between(0, 2),
+      removeVersion: this.#versioning === 'never' ? 0 : random.between(0, 1),
+      listVersions: this.#versioning === 'never' ? 0 : random.between(0, 0.5),
+      versioning: this.#versioning === 'changing' ? 0.3 : 0,
     };
     const think: [number, number] = [1, random.skewed(50, 2000)];
     const operations = 8 + random.int(20);
@@ -280,6 +298,10 @@ class SeedRun {
         for (const key of this.#keys) {
           const read = gateway.now !== undefined && (await client.get(gateway.now, key));
           if (!read) cluster.oracle.violation(`${key} cannot be read although all is calm`);
+        }
+        for (const version of [...this.#versions.standing, ...this.#versions.gone]) {
+          const read = gateway.now !== undefined && (await client.getVersion(gateway.now, version));
+          if (!read) cluster.oracle.violation(`${version.versionId} cannot be read in the calm`);
         }
       }
     })();

@@ -5,11 +5,12 @@
 import { createHash } from 'node:crypto';
 import { type Failure, isFailure, toFailure } from '../../base/failure.ts';
 import type { OpenedObject, StoredBody } from '../../gateway/object/engine.ts';
-import type { Answer, NewObject, WriteCondition } from '../../meta/protocol.ts';
+import type { Answer, NewObject, WriteCondition, Written } from '../../meta/protocol.ts';
 import { BLOCK_SIZE, type RunningGateway, type SimCluster } from './cluster.ts';
 import type { Condition, History } from './history.ts';
 import type { OpenRead } from './oracle.ts';
 import type { SeededRandom } from './random.ts';
+import type { KnownVersion, Versions } from './versions.ts';
 
 export const BUCKET = 'bucket';
 export const OWNER = 'ab'.repeat(32);
@@ -42,6 +43,11 @@ export interface Weights {
   list: number;
   conditional: number;
   multipart: number;
+  /** Of buckets with versioning. */
+  version: number;
+  removeVersion: number;
+  listVersions: number;
+  versioning: number;
 }
 
 export class Client {
@@ -51,16 +57,19 @@ export class Client {
   readonly #random: SeededRandom;
   readonly #keys: readonly string[];
   readonly #name: string;
+  readonly #versions: Versions;
 
   constructor(options: {
     cluster: SimCluster;
     history: History;
+    versions: Versions;
     random: SeededRandom;
     keys: readonly string[];
     name: string;
   }) {
     this.#cluster = options.cluster;
     this.#history = options.history;
+    this.#versions = options.versions;
     this.#random = options.random;
     this.#keys = options.keys;
     this.#name = options.name;
@@ -107,6 +116,14 @@ export class Client {
         return await this.#conditional(gateway, key);
       case 'multipart':
         return await this.#multipart(gateway, key);
+      case 'version':
+        return void (await this.getVersion(gateway));
+      case 'removeVersion':
+        return await this.#removeVersion(gateway);
+      case 'listVersions':
+        return await this.#listVersions(gateway, 1 + this.#random.int(6));
+      case 'versioning':
+        return await this.#setVersioning(gateway);
     }
   }
 
@@ -172,15 +189,18 @@ export class Client {
   }
 
   #recordWrite(
-    result: Result<Answer<unknown>>,
+    result: Result<Answer<Written>>,
     key: string,
     call: number,
     id: string,
     condition: Condition,
   ): void {
     if (result.kind === 'answer') {
-      if (result.value.ok) this.#history.wrote(key, call, result.at, id, condition);
-      else this.#recordRefusal(result.value.refusal, key, call, result.at, condition);
+      const { value, at } = result;
+      if (value.ok) {
+        this.#history.wrote(key, call, at, id, condition);
+        this.#versions.wrote(key, value.value.versionId, id, call, at);
+      } else this.#recordRefusal(value.refusal, key, call, at, condition);
     } else if (result.kind === 'lost' || !isFailure(result.failure, ...CERTAIN)) {
       this.#history.maybeWrote(key, call, id, condition);
     }
@@ -273,8 +293,11 @@ export class Client {
     );
     if (result.kind === 'answer') {
       if (result.value.ok) {
-        this.#history.read(from, call, result.at, source);
+        const { versionId } = result.value.value;
+        // With versions the source may be an older one by now, which is still the one that was read.
+        if (versionId === undefined) this.#history.read(from, call, result.at, source);
         this.#history.wrote(to, call, result.at, id, {});
+        this.#versions.wrote(to, versionId, id, call, result.at);
       } else if (result.value.refusal !== 'SourceChanged') {
         this.#recordRefusal(result.value.refusal, to, call, result.at, {});
       }
@@ -283,9 +306,9 @@ export class Client {
     }
   }
 
-  /** One part in the end, after others that are replaced or left out; sometimes given up. */
+  /** One to three parts, some of them replaced, beside others that are left out; sometimes given up. */
   async #multipart(gateway: RunningGateway, key: string): Promise<void> {
-    const id = this.#newValue(1 + this.#random.int(2 * BLOCK_SIZE));
+    const id = this.#newValue(3 + this.#random.int(2 * BLOCK_SIZE));
     const { content } = this.#valueOf(id);
     const place = { bucket: BUCKET, key };
     const made = await this.via(gateway, `start upload ${key} ${id}`, ({ running }) =>
@@ -294,21 +317,31 @@ export class Client {
     if (made.kind !== 'answer' || !made.value.ok) return;
     const { uploadId } = made.value.value;
     const name = { ...place, uploadId };
-    const etag = md5(`part ${id}`);
-    const used = 1 + this.#random.int(3);
-    for (let number = 1; number <= 3; number++) {
-      if (number !== used && this.#random.chance(0.6)) continue;
-      const bytes = number === used ? content : Buffer.from(`not used ${id}`);
-      const hash = number === used ? etag : md5(`other ${id} ${number}`);
-      if (!(await this.#part(gateway, { ...name, number }, hash, bytes)) && number === used) return;
+    const used = [1, 2, 3, 4].filter(() => this.#random.chance(0.5));
+    if (used.length === 0) used.push(1 + this.#random.int(4));
+    const parts: { number: number; etag: string }[] = [];
+    for (let number = 1; number <= 4; number++) {
+      const at = used.indexOf(number);
+      // A part that is replaced, or left out.
+      if (this.#random.chance(0.2)) {
+        const other = Buffer.from(`not used ${id} ${number}`);
+        await this.#part(gateway, { ...name, number }, md5(other.toString()), other);
+      }
+      if (at < 0) continue;
+      const cut = (index: number) => Math.floor((content.length * index) / used.length);
+      const etag = md5(`part ${id} ${number}`);
+      const bytes = content.subarray(cut(at), cut(at + 1));
+      if (!(await this.#part(gateway, { ...name, number }, etag, bytes))) return;
+      parts.push({ number, etag });
     }
     if (this.#random.chance(0.15)) {
       await this.via(gateway, `abort ${id}`, ({ meta }) => meta.abortUpload(name));
       return;
     }
-    const total = `${createHash('md5').update(etag, 'hex').digest('hex')}-1`;
-    this.#history.values.set(id, { content, etag: total });
-    await this.#complete(key, id, () => ({ ...name, parts: [{ number: used, etag }] }));
+    const digests = Buffer.from(parts.map(({ etag }) => etag).join(''), 'hex');
+    const etag = `${createHash('md5').update(digests).digest('hex')}-${parts.length}`;
+    this.#history.values.set(id, { content, etag });
+    await this.#complete(key, id, () => ({ ...name, parts }));
   }
 
   async #part(
@@ -347,7 +380,10 @@ export class Client {
         meta.completeUpload(command()),
       );
       if (result.kind === 'answer') {
-        if (result.value.ok) return this.#history.wrote(key, call, result.at, id, {});
+        if (result.value.ok) {
+          this.#versions.wrote(key, result.value.value.versionId, id, call, result.at);
+          return this.#history.wrote(key, call, result.at, id, {});
+        }
         if (attempt === 0) return;
         break;
       }
@@ -370,24 +406,36 @@ export class Client {
         if (opened.refusal === 'NoSuchKey') this.#history.read(key, call, at, null);
         return true;
       }
-      const { object } = opened.value;
-      const id = object.user['v'] ?? '';
+      const id = opened.value.object.user['v'] ?? '';
       this.#history.read(key, call, at, id);
-      const hold = { blob: blobOf(opened.value), writer, since: at } as OpenRead;
-      this.#cluster.oracle.reads.add(hold);
-      gateway.life.onEnd(() => this.#cluster.oracle.reads.delete(hold));
-      try {
-        await this.#readBody(gateway, opened.value, id, ranged);
-        return true;
-      } catch (error) {
-        this.#judgeFailedRead(error, hold, key, id);
-        throw error;
-      } finally {
-        this.#cluster.oracle.reads.delete(hold);
-        opened.value.close();
-      }
+      return await this.#readOpened(gateway, { key, opened: opened.value, writer, id, at }, ranged);
     });
     return result.kind === 'answer';
+  }
+
+  async #readOpened(
+    gateway: RunningGateway,
+    read: { key: string; opened: OpenedObject; writer: number; id: string; at: number },
+    ranged: boolean,
+  ): Promise<boolean> {
+    const { key, opened, writer, id, at } = read;
+    const { oracle } = this.#cluster;
+    const holds = blobsOf(opened).map((blob) => ({ blob, writer, since: at }) as OpenRead);
+    const forget = () => {
+      for (const hold of holds) oracle.reads.delete(hold);
+    };
+    for (const hold of holds) oracle.reads.add(hold);
+    gateway.life.onEnd(forget);
+    try {
+      await this.#readBody(gateway, opened, id, ranged);
+      return true;
+    } catch (error) {
+      this.#judgeFailedRead(error, holds, key, id);
+      throw error;
+    } finally {
+      forget();
+      opened.close();
+    }
   }
 
   async #readBody(
@@ -415,11 +463,12 @@ export class Client {
    * A read may fail while nodes cannot be reached. Nodes that all answer that they have no good copy
    * of what is referred to, or of what this read protects: data was lost.
    */
-  #judgeFailedRead(error: unknown, { blob, writer }: OpenRead, key: string, id: string): void {
+  #judgeFailedRead(error: unknown, holds: readonly OpenRead[], key: string, id: string): void {
     if (!isFailure(error, 'corrupt')) return;
     const { oracle } = this.#cluster;
-    if (oracle.isLive(blob)) oracle.violation(`${key} (${id}) is lost: ${error.message}`);
-    else if (oracle.leaseStands(writer)) {
+    if (holds.every(({ blob }) => oracle.isLive(blob))) {
+      oracle.violation(`${key} (${id}) is lost: ${error.message}`);
+    } else if (holds.every(({ writer }) => oracle.leaseStands(writer))) {
       oracle.violation(`${key} (${id}) went away under a running read: ${error.message}`);
     }
   }
@@ -447,6 +496,87 @@ export class Client {
       if (next === undefined) return true;
       after = next;
     }
+  }
+
+  /* ---------------------------------------------------------------- versions */
+
+  /** Reads a version that was acknowledged, or one that is gone. True: an answer came. */
+  async getVersion(gateway: RunningGateway, version?: KnownVersion): Promise<boolean> {
+    const { standing, gone } = this.#versions;
+    const known = [...standing, ...gone.slice(-3)];
+    if (version === undefined && known.length === 0) return true;
+    const one = version ?? this.#random.pick(known);
+    const { key, versionId, id } = one;
+    const wasGone = typeof one.fate === 'object';
+    const result = await this.via(gateway, `get ${key} ${versionId}`, async ({ running }) => {
+      const writer = running.engine.writer();
+      const opened = await running.engine.open({ bucket: BUCKET, key, versionId });
+      const at = this.#cluster.scheduler.now;
+      if (!opened.ok) {
+        if (one.fate === 'stands') {
+          this.#cluster.oracle.violation(`${key} ${versionId} is refused with ${opened.refusal}`);
+        }
+        return true;
+      }
+      if (wasGone) this.#cluster.oracle.violation(`${key} ${versionId} is there again`);
+      const found = opened.value.object.user['v'] ?? '';
+      if (found !== id) {
+        this.#cluster.oracle.violation(`${key} ${versionId} holds ${found} instead of ${id}`);
+      }
+      return await this.#readOpened(gateway, { key, opened: opened.value, writer, id, at }, false);
+    });
+    return result.kind === 'answer';
+  }
+
+  /** Deletes for good a version that is certainly not current. */
+  async #removeVersion(gateway: RunningGateway): Promise<void> {
+    const { superseded } = this.#versions;
+    if (superseded.length === 0) return;
+    const one = this.#random.pick(superseded);
+    const { key, versionId } = one;
+    one.fate = 'doomed';
+    const result = await this.via(gateway, `delete ${key} ${versionId}`, ({ meta }) =>
+      meta.deleteObject({ bucket: BUCKET, key, versionId }),
+    );
+    if (result.kind !== 'answer') return;
+    if (!result.value.ok) {
+      this.#cluster.oracle.violation(`deleting ${versionId} was refused: ${result.value.refusal}`);
+    } else one.fate = { gone: result.at };
+  }
+
+  /** All versions in pages: those that stand are there, those that are gone are not. */
+  async #listVersions(gateway: RunningGateway, limit: number): Promise<void> {
+    const call = this.#cluster.scheduler.now;
+    const before = this.#versions.standing;
+    const listed = new Set<string>();
+    let after: { keyMarker?: string; versionIdMarker?: string | undefined } = {};
+    for (;;) {
+      const query = { bucket: BUCKET, prefix: '', limit, ...after };
+      const result = await this.via(gateway, 'list versions', ({ meta }) =>
+        meta.listVersions(query),
+      );
+      if (result.kind !== 'answer' || !result.value.ok) return;
+      const { versions, next } = result.value.value;
+      for (const { key, versionId } of versions) listed.add(`${key} ${versionId}`);
+      if (next === undefined) break;
+      after = { keyMarker: next.key, versionIdMarker: next.versionId };
+    }
+    for (const { key, versionId, fate } of before) {
+      if (fate !== 'stands' || listed.has(`${key} ${versionId}`)) continue;
+      this.#cluster.oracle.violation(`a listing does not show ${key} ${versionId}`);
+    }
+    for (const { key, versionId, fate } of this.#versions.gone) {
+      const gone = typeof fate === 'object' && fate.gone < call;
+      if (!gone || !listed.has(`${key} ${versionId}`)) continue;
+      this.#cluster.oracle.violation(`a listing shows ${key} ${versionId}, which is gone`);
+    }
+  }
+
+  async #setVersioning(gateway: RunningGateway): Promise<void> {
+    const versioning = this.#random.pick(['Enabled', 'Enabled', 'Suspended'] as const);
+    await this.via(gateway, `versioning ${versioning}`, ({ meta }) =>
+      meta.setVersioning({ bucket: BUCKET, versioning }),
+    );
   }
 
   /* ---------------------------------------------------------------- content */
@@ -497,9 +627,9 @@ function objectOf(id: string, etag: string, { size, data }: StoredBody): NewObje
   return { size, etag, owner: OWNER, data, system: {}, user: { v: id } };
 }
 
-function blobOf({ object, parts }: OpenedObject): string {
-  if (object.data.kind === 'blob') return object.data.blob;
-  return parts?.[0]?.data?.blob ?? '';
+function blobsOf({ object, parts }: OpenedObject): string[] {
+  if (object.data.kind === 'blob') return [object.data.blob];
+  return (parts ?? []).flatMap(({ data }) => (data === undefined ? [] : [data.blob]));
 }
 
 function conditionOf(condition: Condition): WriteCondition | undefined {
