@@ -455,3 +455,32 @@ test('a request whose bucket changed since it was judged is judged again', async
     { id: 1, revision: 2 },
   ]);
 });
+
+test('a right that was given after the settings were read counts at once', async () => {
+  let revision = 1;
+  let values: Record<string, string> = {};
+  const Statement = {
+    Effect: 'Allow',
+    Principal: '*',
+    Action: 's3:GetBucketLocation',
+    Resource: 'arn:aws:s3:::photos',
+  };
+  const changing: World = {
+    meta: {
+      getBucketSettings: () => ok({ bucket: { ...bucket, revision }, values }),
+      getBucket({ expect }) {
+        const stale = expect !== undefined && expect.revision !== revision;
+        return stale ? refused('BucketChanged') : ok({ ...bucket, revision });
+      },
+    },
+  };
+  const pipeline = pipelineOf(changing);
+  const request = () => rawRequest({ target: '/photos?location', headers: HOST });
+  assert.equal((await pipeline(request())).status, 403);
+  revision = 2;
+  values = { policy: JSON.stringify({ Version: '2012-10-17', Statement }) };
+  assert.equal((await pipeline(request())).status, 200);
+  values = {};
+  revision = 3;
+  assert.equal((await pipeline(request())).status, 403);
+});

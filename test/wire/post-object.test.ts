@@ -269,7 +269,7 @@ test('row 40: too many fields and too large ones are MaxPostPreDataLengthExceede
 test('nobody may post without a signature where nobody may put', async () => {
   const bucket = await server.bucket();
   answers(await send(bucket, formBody(KEY, FILE)), 403, 'AccessDenied');
-  answers(await send('missing', formBody(KEY, FILE)), 403, 'AccessDenied');
+  answers(await send('missing', formBody(KEY, FILE)), 404, 'NoSuchBucket');
   await isEmpty(bucket);
 });
 
