@@ -180,10 +180,9 @@ class BucketAccess implements RequestAccess {
     this.#admission = admission;
   }
 
-  allows(needs: readonly AccessNeed[]): boolean {
-    const settings = this.#guard.settings(this.#bucket);
-    if (settings === undefined) return false;
-    return needs.every((need) => this.#admission.allows(settings, need));
+  allows(needs: readonly AccessNeed[], settings?: BucketSettings): boolean {
+    const by = settings ?? this.#guard.settings(this.#bucket);
+    return by !== undefined && needs.every((need) => this.#admission.allows(by, need));
   }
 
   require(check: SettingsCheck): void {

@@ -1,9 +1,9 @@
 /** Bucket policies through the SDK: what is kept, what is refused, what is public. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { refusedWith, useServer } from '../support/server.ts';
+import { refusedWith, useInspectedServer } from '../support/server.ts';
 
-const server = useServer();
+const server = useInspectedServer({ config: { newBuckets: 'open' } });
 
 type Json = Record<string, unknown>;
 

@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { craft, type Craft, type Crafted, presign, type Presign } from './craft.ts';
 import { exchange, type RawAnswer, requestHead } from './raw.ts';
 import {
+  type InspectedOptions,
   type InspectedServer,
   SERVER_KEYS,
-  type ServerOptions,
   useInspectedServer,
 } from './server.ts';
 import { sha256 } from './sign.ts';
@@ -36,7 +36,7 @@ export interface WireServer extends InspectedServer {
   assertLogHoldsNoSecrets(): void;
 }
 
-export function useWireServer(options: ServerOptions = {}): WireServer {
+export function useWireServer(options: InspectedOptions = {}): WireServer {
   const server = useInspectedServer(options);
   const secrets = new Set<string>([SERVER_KEYS.secretKey]);
   const host = (): string => new URL(server.endpoint).host;

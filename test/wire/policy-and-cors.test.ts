@@ -5,7 +5,7 @@ import { exchange, type RawAnswer, requestHead } from '../support/raw.ts';
 import { digest } from '../support/server.ts';
 import { useWireServer, type WireRequest } from '../support/wire.ts';
 
-const server = useWireServer();
+const server = useWireServer({ config: { newBuckets: 'open' } });
 
 function answers(answer: RawAnswer, status: number, code: string, what?: string): void {
   assert.deepEqual([answer.status, answer.code], [status, code], what ?? answer.body);

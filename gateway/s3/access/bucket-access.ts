@@ -3,7 +3,7 @@ import type { Grant } from '../../../meta/protocol.ts';
 import { ACL_CONFIG, decodeAcl, privateAcl } from './acl.ts';
 import type { BucketSettings } from './bucket-settings.ts';
 import { decodeOwnership, type ObjectOwnership, OWNERSHIP_CONFIG } from './ownership.ts';
-import { parsePolicy } from './policy/parse.ts';
+import { parsePolicy, POLICY_CONFIG } from './policy/parse.ts';
 import type { BucketPolicy } from './policy/policy.ts';
 import { isPublic } from './policy/public.ts';
 import {
@@ -12,9 +12,6 @@ import {
   PUBLIC_ACCESS_BLOCK_CONFIG,
   type PublicAccessBlock,
 } from './public-access-block.ts';
-
-/** Name of a bucket's configuration: the policy as it was sent. */
-export const POLICY_CONFIG = 'policy';
 
 export interface PolicyInForce {
   policy: BucketPolicy;

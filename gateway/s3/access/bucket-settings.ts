@@ -23,6 +23,11 @@ export class BucketSettings {
     this.bytes = bytes;
   }
 
+  /** The same with another text of one configuration: what the bucket would be like. */
+  with(name: string, text: string): BucketSettings {
+    return new BucketSettings(this.bucket, { ...Object.fromEntries(this.#values), [name]: text });
+  }
+
   /** A configuration as it is stored; undefined when the bucket has none of that name. */
   text(name: string): string | undefined {
     return this.#values.get(name);

@@ -8,8 +8,11 @@ export type SettingsCheck = (settings: BucketSettings) => void;
 
 /** What operations get to ask beyond what they were authorized for. */
 export interface RequestAccess {
-  /** Whether who asks may do all of this, too, in the request's bucket as last judged. */
-  allows(needs: readonly AccessNeed[]): boolean;
+  /**
+   * Whether who asks may do all of this, too, in the request's bucket as last judged, or as it would be
+   * with these settings.
+   */
+  allows(needs: readonly AccessNeed[], settings?: BucketSettings): boolean;
   /**
    * `check` holds for the settings of the request's bucket now, and in the state in which every later
    * step happens; throws what `check` throws.

@@ -1,4 +1,6 @@
+import { publicAccessBlockOf } from '../access/bucket-access.ts';
 import { parsePolicy, POLICY_CONFIG } from '../access/policy/parse.ts';
+import { isPublic } from '../access/policy/public.ts';
 import { S3Error } from '../errors.ts';
 import { defineOperation } from '../operation.ts';
 import { invalidArgument } from '../parameters.ts';
@@ -9,6 +11,9 @@ interface Input {
   bucket: string;
   /** As sent. */
   text: string;
+  isPublic: boolean;
+  /** The sender knows that he may lose the right to do this again. */
+  confirmed: boolean;
 }
 
 /** PutBucketPolicy: every request that is answered later goes by it. */
@@ -18,17 +23,35 @@ export const putBucketPolicy = defineOperation<Input, null>({
   body: 'xml',
   query: ['policy'],
   parse({ bucket, headers, xml }) {
-    confirmsRemoval(headers);
+    const confirmed = confirmsRemoval(headers);
     if (xml === '') throw new S3Error('MissingRequestBodyError');
-    parsePolicy(xml, bucket);
-    return { bucket, text: xml };
+    return { bucket, text: xml, isPublic: isPublic(parsePolicy(xml, bucket)), confirmed };
   },
-  execute: async ({ bucket, text }, { meta, signal }) =>
-    unwrap(await meta.setBucketConfig({ bucket, name: POLICY_CONFIG, value: text }, { signal }), {
-      bucket,
-    }),
+  async execute({ bucket, text, isPublic: opens, confirmed }, { meta, access, signal }) {
+    access.require((settings) => {
+      if (opens && publicAccessBlockOf(settings).blockPublicPolicy) throw blocked();
+      if (confirmed) return;
+      const need = { action: 's3:PutBucketPolicy', bucket, key: '', versionId: undefined };
+      if (!access.allows([need], settings.with(POLICY_CONFIG, text))) throw unconfirmed();
+    });
+    const config = { bucket, name: POLICY_CONFIG, value: text };
+    return unwrap(await meta.setBucketConfig(config, { signal }), { bucket });
+  },
   serialize: () => ({ status: 204, headers: {} }),
 });
+
+function blocked(): S3Error {
+  return new S3Error('AccessDenied', {
+    message:
+      "Public policies are prevented by the BlockPublicPolicy setting of the bucket's public access block.",
+  });
+}
+
+function unconfirmed(): S3Error {
+  return new S3Error('AccessDenied', {
+    message: `With this policy you could not change it again. Send ${CONFIRM}: true to do it all the same.`,
+  });
+}
 
 const CONFIRM = 'x-amz-confirm-remove-self-bucket-access';
 
