@@ -185,9 +185,17 @@ class BucketAccess implements RequestAccess {
     return by !== undefined && needs.every((need) => this.#admission.allows(by, need));
   }
 
-  require(check: SettingsCheck): void {
+  require(check: SettingsCheck): void | Promise<void> {
     const settings = this.#guard.settings(this.#bucket);
-    if (settings !== undefined) this.#admission.require(settings, check);
+    if (settings === undefined) return undefined;
+    this.#admission.require(check);
+    try {
+      return check(settings);
+    } catch (error) {
+      if (!(error instanceof S3Error)) throw error;
+      // The guard makes sure that the refusal does not rest on settings that are out of date.
+      return this.#guard.admit(settings, this.#admission);
+    }
   }
 
   inState<T>(call: (expect: BucketState | undefined) => Promise<Answer<T>>): Promise<Answer<T>> {

@@ -219,7 +219,7 @@ async function perform(options: Parts, name: OperationName, asked: Asked): Promi
     guard,
   );
   let charged = false;
-  authorization.access.require((current) => {
+  await authorization.access.require((current) => {
     charged = checkPayer(current, identity.account, headers);
   });
   // What PutObject honours, a form may ask for.

@@ -115,9 +115,8 @@ export class Admission implements BucketJudge {
     return judge(this.#question(settings, need)) === 'allow';
   }
 
-  /** Holds from now on, or throws. */
-  require(settings: BucketSettings, check: SettingsCheck): void {
-    check(settings);
+  /** From now on whoever is judged is held to this, too. */
+  require(check: SettingsCheck): void {
     this.#checks.push(check);
   }
 

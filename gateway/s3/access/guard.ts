@@ -22,6 +22,8 @@ import type {
   VersionName,
 } from '../../../meta/protocol.ts';
 import type { ObjectEngine, OpenedObject } from '../../object/engine.ts';
+import { S3Error } from '../errors.ts';
+import { refusalError } from '../refusal.ts';
 import { replicationMatches } from '../replication-config.ts';
 import type { BucketSettings, SettingsSource } from './bucket-settings.ts';
 
@@ -54,8 +56,26 @@ export class Guard {
     this.#source = source;
   }
 
-  /** Judges the request by a bucket, and again whenever that has changed. */
+  /**
+   * Judges the request by a bucket, and again whenever that has changed. What allows a step is held
+   * against the bucket by the step itself; a refusal has no step, so it is made sure of here that it
+   * does not rest on settings that are out of date.
+   */
   async admit(settings: BucketSettings, judge: BucketJudge): Promise<void> {
+    try {
+      await this.#admitBy(settings, judge);
+    } catch (error) {
+      if (!(error instanceof S3Error)) throw error;
+      const { name, id, revision } = settings.bucket;
+      const stored = await this.#source.reload(name);
+      if (!stored.ok) throw refusalError(stored, { bucket: name });
+      const { state } = stored.value;
+      if (state.id === id && state.revision === revision) throw error;
+      await this.#admitBy(stored.value, judge);
+    }
+  }
+
+  async #admitBy(settings: BucketSettings, judge: BucketJudge): Promise<void> {
     const verdict = judge.judge(settings);
     if (verdict !== undefined) await verdict;
     this.#judged.set(settings.bucket.name, { settings, judge });

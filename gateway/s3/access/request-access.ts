@@ -15,9 +15,9 @@ export interface RequestAccess {
   allows(needs: readonly AccessNeed[], settings?: BucketSettings): boolean;
   /**
    * `check` holds for the settings of the request's bucket now, and in the state in which every later
-   * step happens; throws what `check` throws.
+   * step happens; throws what `check` throws. To be called before anything is done.
    */
-  require(check: SettingsCheck): void;
+  require(check: SettingsCheck): void | Promise<void>;
   /**
    * Runs `call` with the state of the request's bucket in which it was judged, to be passed on with
    * the one step that it makes; again, with all that goes by the bucket's settings decided anew, when

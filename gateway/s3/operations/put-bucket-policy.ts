@@ -28,7 +28,7 @@ export const putBucketPolicy = defineOperation<Input, null>({
     return { bucket, text: xml, isPublic: isPublic(parsePolicy(xml, bucket)), confirmed };
   },
   async execute({ bucket, text, isPublic: opens, confirmed }, { meta, access, signal }) {
-    access.require((settings) => {
+    await access.require((settings) => {
       if (opens && publicAccessBlockOf(settings).blockPublicPolicy) throw blocked();
       if (confirmed) return;
       const need = { action: 's3:PutBucketPolicy', bucket, key: '', versionId: undefined };
