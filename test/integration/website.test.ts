@@ -177,6 +177,8 @@ test('hostile paths and hosts end in a page, escaped, and in no header', async (
   assert.equal(script.status, 404);
   assert.match(script.body, /&lt;script&gt;/);
   assert.doesNotMatch(script.body, /<script>/);
+  const smuggled = await visit(server.website, `${bucket}:80/@evil.example`, '/');
+  assert.deepEqual([smuggled.status, smuggled.headers['location']], [404, undefined]);
   // Ashlar's own paths are those of the S3 port.
   assert.equal((await visit(server.website, bucket, '/_ashlar/health/live')).status, 301);
 });

@@ -23,12 +23,15 @@ export function siteBucket(
   return hostName(host ?? '');
 }
 
+/** It comes back in redirects: a name and a port, and nothing that could read as a path. */
+const PLAIN_HOST = /^[A-Za-z0-9.-]+(:\d{1,5})?$/;
+
 /** Throws NoSuchBucket for a host that cannot be one, InvalidURI and KeyTooLongError for a bad path. */
 export function siteAddress(
-  { rawPath }: RawRequest,
+  { headers, rawPath }: RawRequest,
   bucket: string,
 ): { style: 'virtual'; bucket: string; key: string } {
-  if (!isBucketName(bucket)) {
+  if (!isBucketName(bucket) || !PLAIN_HOST.test(headers['host'] ?? '')) {
     throw new S3Error('NoSuchBucket', { details: { BucketName: bucket } });
   }
   const key = rawPath.startsWith('/') ? decodePercent(rawPath.slice(1)) : undefined;
