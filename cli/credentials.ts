@@ -61,15 +61,20 @@ export function clusterSecret(folder: string, random: Random): string {
  * change it, put another line in front.
  */
 export function folderMasterKeys(folder: string, random: Random): string[] {
+  const stored = storedMasterKeys(folder);
+  if (stored !== undefined) return stored;
+  const key = random.bytes(32).toString('base64');
   const path = join(folder, MASTER_KEYS_FILE);
-  const stored = readIfThere(path)
+  writeWhole(path, `${MASTER_KEYS_NOTE}${key}\n`, random, 0o600);
+  return [key];
+}
+
+/** As they are in the folder; undefined when nothing was ever started there. */
+export function storedMasterKeys(folder: string): string[] | undefined {
+  return readIfThere(join(folder, MASTER_KEYS_FILE))
     ?.split('\n')
     .map((line) => line.trim())
     .filter((line) => line !== '' && !line.startsWith('#'));
-  if (stored !== undefined) return stored;
-  const key = random.bytes(32).toString('base64');
-  writeWhole(path, `${MASTER_KEYS_NOTE}${key}\n`, random, 0o600);
-  return [key];
 }
 
 const MASTER_KEYS_NOTE = `# Master keys of SSE-S3: the first one encrypts, all of them decrypt. Objects that were encrypted with a

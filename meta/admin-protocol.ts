@@ -17,6 +17,7 @@ import type {
   ClusterView,
   MetaStatus,
   StoreFill,
+  ObjectEncryption,
 } from './protocol.ts';
 
 /* ------------------------------------------------------------------ nodes */
@@ -244,6 +245,35 @@ export interface BucketInfo extends Bucket {
   quota: BucketQuota;
 }
 
+/* ------------------------------------------------------------------ data keys */
+
+/** One step of a walk over everything that can be encrypted: versions and open uploads. */
+export interface DataKeyWalk {
+  /** Rows that were looked at. */
+  rows: number;
+  /** Of these, how many are encrypted and by what. */
+  counts: {
+    algorithm: ObjectEncryption['algorithm'];
+    keyId?: string | undefined;
+    count: number;
+  }[];
+  /** Those of SSE-S3 whose data key another master key than the active one wraps. */
+  outdated: { place: Buffer; encryption: ObjectEncryption }[];
+  /** Where the next step begins; undefined at the end. */
+  next?: Buffer | undefined;
+}
+
+/** A data key wrapped anew, for a row that still has the old one. */
+export interface DataKeyChange {
+  place: Buffer;
+  /** The wrapped key as it was seen. */
+  from: Buffer;
+  encryption: ObjectEncryption;
+}
+
+export const DATA_KEY_ROWS_MAX = 1000;
+export const DATA_KEY_CHANGES_MAX = 200;
+
 /* ------------------------------------------------------------------ the service */
 
 export interface MetaAdmin {
@@ -297,6 +327,16 @@ export interface MetaAdmin {
     query: { prefix: string; after?: string | undefined; limit: number },
     options?: CallOptions,
   ): Promise<{ buckets: BucketInfo[]; next?: string | undefined }>;
+  walkDataKeys(
+    query: { after?: Buffer | undefined; active?: string | undefined; limit: number },
+    options?: CallOptions,
+  ): Promise<DataKeyWalk>;
+  /** What has changed since it was seen stays as it is. */
+  rewrapDataKeys(
+    command: { changes: DataKeyChange[] },
+    options?: CallOptions,
+  ): Promise<{ changed: number }>;
+
   bucketInfo(query: { bucket: string }, options?: CallOptions): Promise<BucketInfo>;
   /** Both limits as they are to be; every write that is answered later goes by them. */
   setBucketQuota(

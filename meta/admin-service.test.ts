@@ -73,6 +73,7 @@ function service(jobs: Job[]) {
       createAccessKey: never,
       deleteAccessKey: never,
     },
+    dataKeys: { walkDataKeys: never, rewrapDataKeys: never },
     buckets: { listBuckets: never, bucketInfo: never, setBucketQuota: never },
   };
   return createAdminService(parts);

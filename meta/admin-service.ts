@@ -31,6 +31,7 @@ export interface AdminParts {
     MetaAdmin,
     'createAccount' | 'listAccounts' | 'deleteAccount' | 'createAccessKey' | 'deleteAccessKey'
   >;
+  dataKeys: Pick<MetaAdmin, 'walkDataKeys' | 'rewrapDataKeys'>;
   buckets: Pick<MetaAdmin, 'listBuckets' | 'bucketInfo' | 'setBucketQuota'>;
 }
 
@@ -85,6 +86,8 @@ export function createAdminService(parts: AdminParts): MetaAdmin {
     fsckReport: inspect.fsckReport,
     journal: journal.journal,
     createBackup: journal.createBackup,
+    walkDataKeys: parts.dataKeys.walkDataKeys,
+    rewrapDataKeys: parts.dataKeys.rewrapDataKeys,
     createAccount: accounts.createAccount,
     listAccounts: accounts.listAccounts,
     deleteAccount: accounts.deleteAccount,

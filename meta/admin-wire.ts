@@ -3,8 +3,11 @@
  * under numbers of their own, with a shape for every command.
  */
 import { methodTable } from '../base/rpc/method-table.ts';
-import { JOBS, type MetaAdmin } from './admin-protocol.ts';
+import { DATA_KEY_CHANGES_MAX, JOBS, type MetaAdmin } from './admin-protocol.ts';
+import { WRAPPED_KEY_BYTES_MAX } from './protocol.ts';
+import { objectEncryption } from './wire.ts';
 import {
+  bytesUpTo,
   count,
   flag,
   listOf,
@@ -47,6 +50,8 @@ export const ADMIN_METHODS = methodTable(
     'listBuckets',
     'bucketInfo',
     'setBucketQuota',
+    'walkDataKeys',
+    'rewrapDataKeys',
   ],
   ADMIN_FIRST,
 );
@@ -61,6 +66,9 @@ export const ADMIN_BARE: ReadonlySet<AdminMethod> = new Set<AdminMethod>([
   'fsckReport',
   'journal',
 ]);
+
+/** Longest key of a row. */
+const PLACE_BYTES_MAX = 4096;
 
 /** Changes in one command. */
 const CHANGES_MAX = 1000;
@@ -110,6 +118,21 @@ export const ADMIN_COMMANDS: Readonly<Record<AdminMethod, Shape>> = {
   deleteAccount: record({ account: text }),
   createAccessKey: record({ account: text, accessKey: text, secretKey: text }),
   deleteAccessKey: record({ accessKey: text }),
+  walkDataKeys: record({
+    after: optional(bytesUpTo(PLACE_BYTES_MAX)),
+    active: optional(text),
+    limit: count,
+  }),
+  rewrapDataKeys: record({
+    changes: listOf(
+      record({
+        place: bytesUpTo(PLACE_BYTES_MAX),
+        from: bytesUpTo(WRAPPED_KEY_BYTES_MAX),
+        encryption: objectEncryption,
+      }),
+      DATA_KEY_CHANGES_MAX,
+    ),
+  }),
   listBuckets: record({ prefix: text, after: optional(text), limit: count }),
   bucketInfo: record({ bucket: text }),
   setBucketQuota: record({ bucket: text, bytes: optional(count), objects: optional(count) }),

@@ -138,6 +138,7 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
     histogram: () => jobs.histogram(),
     inspect: jobs.inspect,
     accounts: catalogue.accounts,
+    dataKeys: catalogue.dataKeys,
     buckets: createBucketAdmin(catalogue),
   });
   const loops: { stop(): Promise<void> }[] = [];

@@ -167,6 +167,14 @@ const grant = record({
   permission: oneOf('FULL_CONTROL', 'READ', 'WRITE', 'READ_ACP', 'WRITE_ACP'),
 });
 const lockMode = oneOf('GOVERNANCE', 'COMPLIANCE');
+export const objectEncryption = record({
+  algorithm: oneOf('AES256', 'aws:kms', 'aws:kms:dsse', 'customer'),
+  wrappedKey: bytesUpTo(WRAPPED_KEY_BYTES_MAX),
+  keyId: optional(text),
+  keyMd5: optional(text),
+  context: optional(text),
+  bucketKey: optional(flag),
+});
 const extras = {
   acl: optional(listOf(grant, GRANTS_MAX)),
   lock: optional(
@@ -176,16 +184,7 @@ const extras = {
       legalHold: optional(flag),
     }),
   ),
-  encryption: optional(
-    record({
-      algorithm: oneOf('AES256', 'aws:kms', 'aws:kms:dsse', 'customer'),
-      wrappedKey: bytesUpTo(WRAPPED_KEY_BYTES_MAX),
-      keyId: optional(text),
-      keyMd5: optional(text),
-      context: optional(text),
-      bucketKey: optional(flag),
-    }),
-  ),
+  encryption: optional(objectEncryption),
   replication: optional(oneOf('PENDING', 'COMPLETED', 'FAILED', 'REPLICA')),
 };
 const tags = listOf(record({ key: text, value: text }), OBJECT_TAGS_MAX);

@@ -82,6 +82,8 @@ const WALLS: readonly [prefix: string, allowed: readonly string[]][] = [
       'base/',
       'meta/admin-protocol.ts',
       'meta/admin-client.ts',
+      'gateway/keys/open-keyring.ts',
+      'gateway/keys/protocol.ts',
       ...['protocol.ts', 'client.ts', 'main.ts', 'config.ts'].flatMap((file) =>
         ['storage-node', 'meta', 'gateway'].map((room) => `${room}/${file}`),
       ),

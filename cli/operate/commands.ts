@@ -55,6 +55,28 @@ export function addOperatorCommands(program: Command, load: Load): void {
   addEvents(program, load);
   addBuckets(program, load);
   addReplication(program, load);
+  addEncryption(program, load);
+}
+
+function addEncryption(program: Command, load: Load): void {
+  const encryption = program
+    .command('encryption')
+    .description('Which keys encrypt what is stored, and the change of master keys.');
+  const verbs = {
+    status: 'Count encrypted versions and uploads by key. Reads all metadata.',
+    rotate: 'Wrap all data keys of SSE-S3 by the first master key, so that the others can go.',
+  } as const;
+  for (const kind of ['status', 'rotate'] as const) {
+    verb(encryption, kind, verbs[kind]).action((options: Options) => {
+      const loaded = load(options);
+      return run(load, options, async (operator, screen) => {
+        const { masterKeysOf, rotateKeys, showKeys } = await import('./encryption.ts');
+        const keys = masterKeysOf(loaded);
+        if (kind === 'status') await showKeys(operator, screen, keys);
+        else await rotateKeys(operator, screen, keys);
+      });
+    });
+  }
 }
 
 function addStatus(program: Command, load: Load): void {

@@ -76,6 +76,8 @@ export function createKeyring(options: KeyringOptions): Keyring {
   }
 
   const keyring: Keyring = {
+    activeMasterKey: masters[0]?.id,
+
     async create(target) {
       const dataKey = keyOf(random.bytes(KEY_BYTES));
       return { dataKey, encryption: await keyring.wrap(dataKey, target) };

@@ -67,6 +67,8 @@ export interface Keyring {
   wrap(dataKey: KeyObject, target: KeyTarget): Promise<ObjectEncryption>;
   /** The data key; `customer` is what the client sent, for `algorithm: 'customer'`. Throws KeyError. */
   unwrap(encryption: ObjectEncryption, customer: CustomerKey | undefined): Promise<KeyObject>;
+  /** Name of the master key that wraps now; undefined: there is none. */
+  readonly activeMasterKey: string | undefined;
   /** True when `wrap` would name another key than `encryption` does: it was rotated. */
   isOutdated(encryption: ObjectEncryption): boolean;
 }

@@ -13,6 +13,7 @@ import { type Blobs, createBlobs } from './blobs.ts';
 import { createAppend } from './append.ts';
 import { createBuckets } from './buckets.ts';
 import { createComplete } from './complete.ts';
+import { createDataKeys } from './data-keys.ts';
 import { EVENTS_MAX } from './event-scope.ts';
 import { createGarbage, type GarbageQueue } from './garbage.ts';
 import { createIds } from './ids.ts';
@@ -76,6 +77,7 @@ export interface Catalogue extends CatalogueMethods {
   readonly repairs: Repairs;
   readonly blobs: Blobs;
   readonly accounts: Accounts;
+  readonly dataKeys: ReturnType<typeof createDataKeys>;
   /** Buckets in the store. */
   bucketCount(): Promise<number>;
   /** Holds the rows against each other (`recount.ts`). Returns how many blobs there were at the start. */
@@ -147,6 +149,7 @@ export function createCatalogue(settings: CatalogueSettings): Catalogue {
     }),
     ...createOutbox({ store, runner, eventsMax }),
     garbage,
+    dataKeys: createDataKeys({ store, runner }),
     repairs: createRepairs({ store, runner, lane }),
     blobs: createBlobs(store),
     recount: (options) =>

@@ -319,6 +319,21 @@ export function rowsOfKind(kind: ReferringKind): Bounds {
   return within(Buffer.from([bytes[kind]]));
 }
 
+const ENCRYPTABLE = { upload: UPLOAD, object: OBJECT, version: VERSION } as const;
+type EncryptableKind = keyof typeof ENCRYPTABLE;
+
+/** All rows of one of the kinds that say how something is encrypted. */
+export function encryptableRows(kind: EncryptableKind): Bounds {
+  return within(Buffer.from([ENCRYPTABLE[kind]]));
+}
+
+/** Undefined: another kind of row. */
+export function encryptableKind(key: Uint8Array): EncryptableKind | undefined {
+  if (key[0] === UPLOAD) return 'upload';
+  if (key[0] === OBJECT) return 'object';
+  return key[0] === VERSION ? 'version' : undefined;
+}
+
 /** Undefined: a row that refers to no data. */
 export function kindOfRow(key: Uint8Array): ReferringKind | undefined {
   switch (key[0]) {
