@@ -7,11 +7,14 @@ import { after, before, test } from 'node:test';
 import {
   CreateBucketCommand,
   DeleteBucketCorsCommand,
+  DeleteBucketPolicyCommand,
   PutBucketCorsCommand,
+  PutBucketPolicyCommand,
   type S3Client,
 } from '@aws-sdk/client-s3';
-import { type Cluster, startCluster } from '../support/cluster.ts';
+import { type Cluster, startCluster, TEST_KEYS } from '../support/cluster.ts';
 import { exchange, type RawAnswer, requestHead } from '../support/raw.ts';
+import { sha256, signHeaders } from '../support/sign.ts';
 
 const BUCKET = 'everywhere';
 const ORIGIN = 'https://app.example';
@@ -64,4 +67,31 @@ test('CORS rules hold on every gateway at once, in preflights and in refusals', 
     }
   }
   assert.equal(hosts.size, 2, 'both gateways were asked');
+});
+
+test('policies hold on every gateway at once, when they deny and when they no longer do', async () => {
+  const path = `/${BUCKET}`;
+  const { s3 } = cluster.ready();
+  const list = (): Promise<RawAnswer[]> =>
+    Promise.all(
+      Array.from({ length: CONNECTIONS }, () => {
+        const payloadHash = sha256('');
+        const headers = { host: new URL(s3).host };
+        const request = { method: 'GET', path, headers, payloadHash, now: Date.now() };
+        return exchange(s3, requestHead('GET', path, signHeaders(request, TEST_KEYS)));
+      }),
+    );
+  const deny = {
+    Effect: 'Deny',
+    Principal: '*',
+    Action: 's3:ListBucket',
+    Resource: `arn:aws:s3:::${BUCKET}`,
+  };
+  for (let round = 1; round <= ROUNDS; round++) {
+    for (const answer of await list()) assert.equal(answer.status, 200, answer.body);
+    const Policy = JSON.stringify({ Statement: deny });
+    await client.send(new PutBucketPolicyCommand({ Bucket: BUCKET, Policy }));
+    for (const answer of await list()) assert.equal(answer.code, 'AccessDenied', answer.body);
+    await client.send(new DeleteBucketPolicyCommand({ Bucket: BUCKET }));
+  }
 });

@@ -78,6 +78,37 @@ test('a step is refused when the bucket was closed after the request was judged'
   await assert.rejects(request.meta.getBucket({ bucket: BUCKET.name }), isCode('AccessDenied'));
 });
 
+test('a request is not refused by what was kept when the bucket has been opened since', async () => {
+  const { state, meta, change } = changing();
+  change({});
+  const source = createSettingsSource(meta);
+  await source.get(BUCKET.name);
+  change({ policy: 'open' });
+  const kept = await source.get(BUCKET.name);
+  assert.ok(kept.ok && kept.value.text('policy') === undefined);
+  const guard = new Guard(source);
+  await guard.admit(kept.value, allowOpen);
+  assert.equal(guard.settings(BUCKET.name)?.text('policy'), 'open');
+  assert.equal(state.loads, 2);
+});
+
+test('a request that is refused by what is stored, too, is refused', async () => {
+  const { state, meta, change } = changing();
+  change({});
+  const source = createSettingsSource(meta);
+  const kept = await source.get(BUCKET.name);
+  assert.ok(kept.ok);
+  const guard = new Guard(source);
+  await assert.rejects(guard.admit(kept.value, allowOpen), isCode('AccessDenied'));
+  change({ cors: 'x' });
+  await assert.rejects(guard.admit(kept.value, allowOpen), isCode('AccessDenied'));
+  assert.equal(guard.settings(BUCKET.name), undefined);
+  assert.equal(state.loads, 3);
+  const gone = { ...meta, getBucketSettings: () => refused('NoSuchBucket') } as unknown as Meta;
+  const left = new Guard(createSettingsSource(gone));
+  await assert.rejects(left.admit(kept.value, allowOpen), isCode('NoSuchBucket'));
+});
+
 test('a bucket that never stands still is given up', async () => {
   const { meta, change } = changing();
   const request = await admitted(meta);
