@@ -67,6 +67,7 @@ export function gatewayConfig(settings: Settings, name: string): GatewayConfig {
       readMemoryBytes: limits.bufferedBytes,
     },
     replicaTargets: replicaTargets(replication.targets),
+    accessLogFlushMs: settings.accessLog.flush,
     events: { targets: eventTargets(settings.events.targets), keepMs: settings.events.keep },
     drainMs: settings.shutdownBound,
   };

@@ -43,6 +43,7 @@ const GATEWAY = [
   'replication',
   'encryption',
   'events',
+  'accessLog',
   'limits',
 ];
 

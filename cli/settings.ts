@@ -276,6 +276,11 @@ export const settingsSchema = z.strictObject({
       }),
     }),
   }),
+  accessLog: z.strictObject({
+    flush: duration()
+      .default(300_000)
+      .describe('Longest time that lines of access logs of buckets wait in memory.'),
+  }),
   limits: z.strictObject({
     bufferedBytes: byteSize()
       .default(128 * MIB)

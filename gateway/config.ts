@@ -62,6 +62,8 @@ export interface GatewayConfig {
   objects: Partial<ObjectSettings>;
   /** Where replicas of whole buckets can go; nowhere when absent. */
   replicaTargets?: readonly ReplicaTarget[] | undefined;
+  /** Longest time that lines of access logs wait in memory; 5 min by default. */
+  accessLogFlushMs?: number | undefined;
   /** Where notifications can go, and how long an event is kept for them; nowhere when absent. */
   events?: { targets: readonly TargetConfig[]; keepMs: number } | undefined;
   /** Longest time for running requests to finish at a stop, in milliseconds. */

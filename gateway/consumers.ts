@@ -3,19 +3,22 @@ import type { Effects } from '../base/clock.ts';
 import type { Log } from '../base/log.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { Meta } from '../meta/protocol.ts';
+import { AccessLogWriter } from './access-log.ts';
 import type { GatewayConfig } from './config.ts';
-import { createEventMetrics } from './events/metrics.ts';
+import { createEventMetrics, type EventMetrics } from './events/metrics.ts';
 import { createNotifier } from './events/notifier.ts';
 import { createTargets } from './events/targets.ts';
-import type { Keyring } from './keys/protocol.ts';
 import type { ObjectEngine } from './object/engine.ts';
 import { createDestinations } from './replication/destinations.ts';
 import { createReplicator } from './replication/replicator.ts';
+import { type AccountDirectory, numberOf } from './s3/auth/accounts.ts';
+import { type EncryptionOptions, RequestEncryption } from './s3/encryption/request-encryption.ts';
 import type { NotificationTargets, ReplicaTargets } from './s3/operation.ts';
 
 export interface Consumers {
   notifications: NotificationTargets;
   replicas: ReplicaTargets;
+  accessLog: AccessLogWriter;
   start(): void;
   /** Lets running deliveries finish. */
   stop(): Promise<void>;
@@ -25,11 +28,34 @@ export interface ConsumerOptions {
   config: GatewayConfig;
   meta: Meta;
   objects: ObjectEngine;
-  keys: Keyring;
+  encryption: EncryptionOptions;
+  accounts: AccountDirectory;
   effects: Effects;
   log: Log;
   metrics: Metrics;
   fetch: typeof fetch;
+}
+
+const FLUSH_MS = 5 * 60 * 1000;
+
+function createAccessLog(
+  { config, meta, objects, encryption, accounts, effects, log }: ConsumerOptions,
+  counts: EventMetrics,
+): AccessLogWriter {
+  // Whoever delivers logs comes over no connection.
+  const itself = new RequestEncryption(encryption, { secure: true, remoteAddress: '' });
+  return new AccessLogWriter({
+    meta,
+    objects,
+    keys: encryption.keys,
+    encryptionOf: (settings) => itself.target(undefined, settings),
+    accountOf: async (id) => (await accounts.account('id', id))?.number ?? numberOf(id),
+    effects,
+    log,
+    region: config.s3.region,
+    flushMs: config.accessLogFlushMs ?? FLUSH_MS,
+    count: counts.accessLog,
+  });
 }
 
 /** Throws Failure `invalid` for settings that contradict each other. */
@@ -50,21 +76,24 @@ export function createConsumers(options: ConsumerOptions): Consumers {
   const replicator = createReplicator({
     meta,
     objects: options.objects,
-    keys: options.keys,
+    keys: options.encryption.keys,
     destinations,
     effects,
     log,
     count: counts.replica,
   });
+  const accessLog = createAccessLog(options, counts);
   return {
     notifications: targets,
     replicas: destinations,
+    accessLog,
     start() {
+      accessLog.start();
       notifier.start();
       replicator.start();
     },
     async stop() {
-      await Promise.all([notifier.stop(), replicator.stop()]);
+      await Promise.all([notifier.stop(), replicator.stop(), accessLog.stop()]);
       await Promise.all([targets.close(), destinations.close()]);
     },
   };

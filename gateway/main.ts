@@ -24,6 +24,7 @@ import { GatewayAccounts, numberOf, withLookup } from './s3/auth/accounts.ts';
 import { checkCredentials } from './s3/auth/credentials.ts';
 import type { Account, Credential } from './s3/auth/identity.ts';
 import { newBucketConfigs } from './s3/access/new-buckets.ts';
+import type { EncryptionOptions } from './s3/encryption/request-encryption.ts';
 import { validateBucketName } from './s3/names.ts';
 import { createPipeline, type Pipeline, type PipelineOptions } from './s3/pipeline.ts';
 import { REGISTRY } from './s3/registry.ts';
@@ -113,12 +114,17 @@ export async function startGateway(
   const metrics = createGatewayMetrics(objects.status, config.version);
   if (surroundings.rpc !== undefined) addRpcMetrics(metrics.metrics, surroundings.rpc);
   addClusterMetrics(metrics.metrics, surroundings.admin, effects.clock);
-  const keys = openKeyring(config.encryption ?? NO_KEYS, { effects, fetch });
+  const encryption: EncryptionOptions = {
+    keys: openKeyring(config.encryption ?? NO_KEYS, { effects, fetch }),
+    default: config.encryption?.default ?? 'off',
+    mayBareKeys: bareKeyRule(config.s3.insecureCustomerKeys ?? 'loopback'),
+  };
   const consumers = createConsumers({
     config,
     meta,
     objects: objects.engine,
-    keys,
+    encryption,
+    accounts,
     effects,
     log,
     metrics: metrics.metrics,
@@ -136,11 +142,8 @@ export async function startGateway(
     operations: REGISTRY,
     notifications: consumers.notifications,
     replicas: consumers.replicas,
-    encryption: {
-      keys,
-      default: config.encryption?.default ?? 'off',
-      mayBareKeys: bareKeyRule(config.s3.insecureCustomerKeys ?? 'loopback'),
-    },
+    accessLog: consumers.accessLog,
+    encryption,
     authenticate: (request) => withLookup(accounts, () => authenticate(request, trust())),
     forms: {
       readForm,

@@ -10,6 +10,7 @@ const BACKLOGS_MAX = 1000;
 
 export interface EventMetrics {
   message(target: string, outcome: 'delivered' | 'failed' | 'expired'): void;
+  accessLog(outcome: 'delivered' | 'dropped' | 'refused', lines: number): void;
   replica(outcome: 'completed' | 'failed' | 'retried', bytes: number): void;
 }
 
@@ -31,6 +32,11 @@ export function createEventMetrics(
   const replicaBytes = metrics.counter({
     name: 'ashlar_replicated_bytes_total',
     help: 'Bytes of versions that were replicated to other buckets.',
+  });
+  const logLines = metrics.counter({
+    name: 'ashlar_access_log_lines_total',
+    help: 'Lines of server access logs, by what became of them.',
+    labels: ['outcome'],
   });
   let asked: { atMs: number; answer: Promise<EventBacklog[]> } | undefined;
   const backlogs = (): Promise<EventBacklog[]> => {
@@ -67,6 +73,7 @@ export function createEventMetrics(
   );
   return {
     message: (target, outcome) => messages.add({ target, outcome }),
+    accessLog: (outcome, lines) => logLines.add({ outcome }, lines),
     replica(outcome, bytes) {
       replicas.add({ outcome });
       if (bytes > 0) replicaBytes.add({}, bytes);

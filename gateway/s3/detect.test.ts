@@ -73,6 +73,8 @@ test('every operation is reached by its request', () => {
     PutBucketWebsite: told('PUT', { ...BUCKET, query: 'website' }),
     DeleteBucketWebsite: told('DELETE', { ...BUCKET, query: 'website' }),
     GetBucketNotificationConfiguration: told('GET', { ...BUCKET, query: 'notification' }),
+    GetBucketLogging: told('GET', { ...BUCKET, query: 'logging' }),
+    PutBucketLogging: told('PUT', { ...BUCKET, query: 'logging' }),
     GetBucketReplication: told('GET', { ...BUCKET, query: 'replication' }),
     PutBucketReplication: told('PUT', { ...BUCKET, query: 'replication' }),
     DeleteBucketReplication: told('DELETE', { ...BUCKET, query: 'replication' }),

@@ -82,7 +82,7 @@ const BUCKET_RESOURCES: Readonly<Record<string, Methods>> = {
     DELETE: '!DeleteBucketLifecycle',
   },
   location: { GET: 'GetBucketLocation' },
-  logging: { GET: '!GetBucketLogging', PUT: '!PutBucketLogging' },
+  logging: { GET: 'GetBucketLogging', PUT: 'PutBucketLogging' },
   metadataConfiguration: {
     GET: '!GetBucketMetadataConfiguration',
     POST: '!CreateBucketMetadataConfiguration',

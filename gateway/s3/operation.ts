@@ -43,6 +43,8 @@ export const OPERATION_NAMES = [
   'GetBucketReplication',
   'PutBucketReplication',
   'DeleteBucketReplication',
+  'GetBucketLogging',
+  'PutBucketLogging',
   'GetBucketEncryption',
   'PutBucketEncryption',
   'DeleteBucketEncryption',

@@ -22,6 +22,8 @@ import {
 import { checkPayer } from './access/request-payment.ts';
 import type { NewBuckets } from './access/new-buckets.ts';
 import { type Address, isReserved, parseAddress } from './address.ts';
+import { LOGGING_CONFIG } from './access-log/config.ts';
+import type { LoggedRequest } from './access-log/record.ts';
 import type { AccountDirectory } from './auth/accounts.ts';
 import type { Account, Authenticated } from './auth/identity.ts';
 import { authorize, authorizeUnknown } from './authorize.ts';
@@ -104,6 +106,13 @@ export interface PipelineOptions {
   reserved?: ((request: RawRequest) => Promise<RawReply | undefined>) | undefined;
   /** Called once per request, after its reply has been sent. */
   observe?: ((record: RequestRecord) => void) | undefined;
+  /** Takes the lines of access logs, of requests to buckets that have one. */
+  accessLog?: Pick<AccessLogWriter, 'add'> | undefined;
+}
+
+/** `access-log.ts` beside this folder; named here so that nothing is imported from outside. */
+interface AccessLogWriter {
+  add(settings: BucketSettings, entry: Omit<LoggedRequest, 'bucketOwner'>): void;
 }
 
 export type Pipeline = (request: RawRequest) => Promise<RawReply>;
@@ -113,6 +122,8 @@ interface Progress {
   operation: string;
   address: Address | undefined;
   accessKey: string | undefined;
+  /** Canonical id of who asks; undefined: nobody, or not known yet. */
+  requester: string | undefined;
   code: ErrorCode | undefined;
   /** A visit to a website: errors are pages. */
   site: boolean;
@@ -129,6 +140,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       operation: 'unknown',
       address: undefined,
       accessKey: undefined,
+      requester: undefined,
       code: undefined,
       site: false,
     };
@@ -146,7 +158,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     reply.headers['x-amz-id-2'] = hostId;
     reply.headers['Server'] = 'Ashlar';
     if (observe !== undefined) {
-      record(observe, { request, reply, progress, startedMs, clock: effects.clock });
+      record(observe, parts, { request, reply, progress, startedMs });
     }
     return reply;
   };
@@ -189,6 +201,7 @@ async function answer(options: Parts, request: RawRequest, progress: Progress): 
   const headers = form?.headers ?? sentHeaders;
   progress.address = { ...address, key };
   progress.accessKey = identity.accessKey;
+  progress.requester = identity.account?.id;
   const asked: Asked = { request, identity, bucket, key, query, headers, form: form?.reply };
   if (detection.kind === 'operation') return perform(options, detection.name, asked);
   await authorizeUnknown(identity, options.settings, bucket);
@@ -529,16 +542,21 @@ interface Finished {
   reply: RawReply;
   progress: Progress;
   startedMs: number;
-  clock: Effects['clock'];
 }
 
 /** Hands the request's record out when the reply has been sent. */
-function record(observe: (record: RequestRecord) => void, done: Finished): void {
-  const { request, reply, progress, startedMs, clock } = done;
+function record(
+  observe: (record: RequestRecord) => void,
+  { effects: { clock }, settings, accessLog }: Parts,
+  done: Finished,
+): void {
+  const { request, reply, progress, startedMs } = done;
   const firstByteMs = clock.monotonic() - startedMs;
   const { finished } = reply;
   reply.finished = () => {
     finished?.();
+    const durationMs = clock.monotonic() - startedMs;
+    const sentBytes = request.method === 'HEAD' ? 0 : bodyBytes(reply);
     observe({
       requestId: request.id,
       operation: progress.operation,
@@ -550,9 +568,27 @@ function record(observe: (record: RequestRecord) => void, done: Finished): void 
       status: reply.status,
       code: progress.code,
       receivedBytes: request.contentLength ?? 0,
-      sentBytes: request.method === 'HEAD' ? 0 : bodyBytes(reply),
+      sentBytes,
       firstByteMs,
-      durationMs: clock.monotonic() - startedMs,
+      durationMs,
+    });
+    const logged = accessLog && settings.peek(progress.address?.bucket ?? '');
+    if (logged?.text(LOGGING_CONFIG) === undefined) return;
+    accessLog?.add(logged, {
+      bucket: logged.bucket.name,
+      key: progress.address?.key ?? '',
+      atMs: clock.now() - durationMs,
+      requester: progress.requester,
+      operation: progress.operation,
+      request,
+      reply,
+      code: progress.code,
+      sentBytes,
+      receivedBytes: Number(
+        request.headers['x-amz-decoded-content-length'] ?? request.contentLength ?? 0,
+      ),
+      totalMs: durationMs,
+      turnAroundMs: firstByteMs,
     });
   };
 }

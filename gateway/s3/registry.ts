@@ -21,6 +21,7 @@ import { getBucketLocation } from './operations/get-bucket-location.ts';
 import { getBucketPolicyStatus } from './operations/get-bucket-policy-status.ts';
 import { getBucketPolicy } from './operations/get-bucket-policy.ts';
 import { getBucketNotificationConfiguration } from './operations/get-bucket-notification-configuration.ts';
+import { getBucketLogging } from './operations/get-bucket-logging.ts';
 import { getBucketReplication } from './operations/get-bucket-replication.ts';
 import { getBucketTagging } from './operations/get-bucket-tagging.ts';
 import { getBucketVersioning } from './operations/get-bucket-versioning.ts';
@@ -44,6 +45,7 @@ import { putBucketCors } from './operations/put-bucket-cors.ts';
 import { putBucketPolicy } from './operations/put-bucket-policy.ts';
 import { putBucketNotificationConfiguration } from './operations/put-bucket-notification-configuration.ts';
 import { putBucketEncryption } from './operations/put-bucket-encryption.ts';
+import { putBucketLogging } from './operations/put-bucket-logging.ts';
 import { putBucketReplication } from './operations/put-bucket-replication.ts';
 import { putBucketTagging } from './operations/put-bucket-tagging.ts';
 import { putBucketVersioning } from './operations/put-bucket-versioning.ts';
@@ -85,6 +87,8 @@ export const REGISTRY: Readonly<Record<OperationName, AnyOperation>> = {
   GetBucketNotificationConfiguration: getBucketNotificationConfiguration,
   PutBucketNotificationConfiguration: putBucketNotificationConfiguration,
   GetBucketReplication: getBucketReplication,
+  GetBucketLogging: getBucketLogging,
+  PutBucketLogging: putBucketLogging,
   PutBucketReplication: putBucketReplication,
   DeleteBucketReplication: deleteBucketReplication,
   GetBucketEncryption: getBucketEncryption,

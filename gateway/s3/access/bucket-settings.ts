@@ -50,6 +50,8 @@ const CACHE_BYTES_MAX = 64 * 1024 * 1024;
 export interface SettingsSource {
   /** What is kept, or else what is stored. Refused with NoSuchBucket. */
   get(bucket: string): Promise<Answer<BucketSettings>> | Answer<BucketSettings>;
+  /** What is kept, if anything is. */
+  peek(bucket: string): BucketSettings | undefined;
   /** What is stored now. Whoever found `get` out of date calls this. */
   reload(bucket: string): Promise<Answer<BucketSettings>>;
   /** The bucket is gone. */
@@ -106,6 +108,7 @@ export function createSettingsSource(meta: Pick<Meta, 'getBucketSettings'>): Set
       kept.set(name, found);
       return { ok: true, value: found };
     },
+    peek: (name) => kept.get(name),
     reload: load,
     forget,
   };
