@@ -58,6 +58,8 @@ export function gatewayConfig(settings: Settings, name: string): GatewayConfig {
     },
     admin: admin.listen === 'off' ? undefined : parseListen(admin.listen, 'admin.listen'),
     root: { accessKey, secretKey },
+    accounts: s3.accounts.map(({ name: displayName, ...account }) => ({ displayName, ...account })),
+    newBuckets: s3.newBuckets,
     encryption: encryptionConfig(settings),
     buckets: settings.buckets,
     objects: {

@@ -13,6 +13,7 @@ import {
 import { LOG_LEVELS } from '../base/log.ts';
 import { eventTargetSchema } from './event-settings.ts';
 import { parseKeyText } from '../base/derive-key.ts';
+import { NEW_BUCKETS } from '../gateway/config.ts';
 import { readIfThere } from './files.ts';
 import { replicaTargetSchema } from './replication-settings.ts';
 
@@ -36,6 +37,24 @@ const isNamedKey = (text: string): boolean =>
   /^[\w./:-]{1,256}=/.test(text) && isKey(text.replace(/^[^=]*=/, ''));
 
 const SECRET_LENGTH = { error: 'expected 16 to 256 characters' };
+
+/** An account of the configuration. Problems are told without what was given. */
+const configuredAccount = z.strictObject({
+  name: z.string().min(1).max(128),
+  accessKey: z
+    .string()
+    .regex(/^[\w.-]{3,128}$/, 'expected 3 to 128 letters, digits, `_`, `.` or `-`'),
+  secretKey: z.string().min(8, 'expected 8 to 256 characters').max(256),
+  id: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/, 'expected 64 lower-case hex digits')
+    .optional(),
+  number: z
+    .string()
+    .regex(/^[0-9]{12}$/, 'expected 12 digits')
+    .optional(),
+  email: z.string().includes('@').max(254).optional(),
+});
 
 export const settingsSchema = z.strictObject({
   data: z.string().min(1).optional().describe('Folder that holds everything Ashlar keeps.'),
@@ -77,6 +96,17 @@ export const settingsSchema = z.strictObject({
   }),
   s3: z.strictObject({
     listen: z.string().default('127.0.0.1:9000').describe('Address of the S3 endpoint, host:port.'),
+    accounts: z.array(configuredAccount).default([]).meta({
+      description:
+        'Accounts beside root, the same on every gateway: a list of name, accessKey, secretKey and, where they matter, id, number and email.',
+      secret: true,
+    }),
+    newBuckets: z
+      .enum(NEW_BUCKETS)
+      .default('aws')
+      .describe(
+        'New buckets as AWS makes them, with ACLs off and public access blocked (aws), or with ACLs that count and nothing blocked (open).',
+      ),
     region: z
       .string()
       .regex(/^[a-z0-9-]{1,32}$/, 'expected a name such as us-east-1')

@@ -5,6 +5,8 @@ import type { ReplicaTarget } from './replication/destination.ts';
 import type { ObjectSettings } from './object/settings.ts';
 import type { NewBuckets } from './s3/access/new-buckets.ts';
 
+export { NEW_BUCKETS } from './s3/access/new-buckets.ts';
+
 export interface ConfiguredAccount {
   displayName: string;
   /** Canonical id, 64 hex digits; made of the name by default. */

@@ -15,6 +15,7 @@ import type {
 } from '../../meta/protocol.ts';
 import type { ChecksumAlgorithm } from '../../base/object-checksum.ts';
 import type { RequestedEncryption } from './encryption/headers.ts';
+import type { WrittenAccess } from './access/written-access.ts';
 import { S3Error } from './errors.ts';
 import { ingest } from './ingest.ts';
 import type { Context } from './operation.ts';
@@ -55,6 +56,13 @@ const OF_THE_OBJECT: readonly string[] = [
   'x-amz-website-redirect-location',
 ];
 
+export interface AppendOptions {
+  maxBytes: number;
+  defaultAlgorithm: ChecksumAlgorithm;
+  /** Of an object that is made by this. */
+  written: () => WrittenAccess;
+}
+
 /**
  * Appends the body. The object is looked at first, so that a wrong offset costs no upload; what
  * counts is what it is in the commit. Throws InvalidWriteOffset, TooManyParts, InvalidRequest.
@@ -63,7 +71,7 @@ export async function appendBody(
   input: AppendInput,
   offset: number,
   context: Context,
-  limits: { maxBytes: number; defaultAlgorithm: ChecksumAlgorithm },
+  { written, ...limits }: AppendOptions,
 ): Promise<Appended> {
   refuseKinds(input, context);
   const { bucket, key } = input;
@@ -76,7 +84,10 @@ export async function appendBody(
     refuseHeaders(
       input.headers,
       (name) =>
-        OF_THE_OBJECT.includes(name) || name === 'x-amz-acl' || name.startsWith('x-amz-meta-'),
+        OF_THE_OBJECT.includes(name) ||
+        name === 'x-amz-acl' ||
+        name.startsWith('x-amz-grant-') ||
+        name.startsWith('x-amz-meta-'),
     );
   }
   const upload = ingest(context.payload, input, limits);
@@ -91,24 +102,20 @@ export async function appendBody(
       value ??= digest?.digest().toString('base64');
       const checksum =
         continued === undefined || value === undefined ? promised : { algorithm: continued, value };
-      return context.meta.appendObject({
-        writer,
-        bucket,
-        key,
-        offset,
-        object: {
-          size: added,
-          etag: md5,
-          owner: context.account.id,
-          data,
-          checksum: checksum && { ...checksum, type: 'FULL_OBJECT' },
-          system: input.system,
-          user: input.user,
-          ...(input.tags && { tags: input.tags }),
-        },
-        condition: input.condition,
-        missing,
-      });
+      const { condition } = input;
+      const command = { writer, bucket, key, offset, condition, missing };
+      const object = {
+        size: added,
+        etag: md5,
+        data,
+        checksum: checksum && { ...checksum, type: 'FULL_OBJECT' as const },
+        system: input.system,
+        user: input.user,
+        ...(input.tags && { tags: input.tags }),
+      };
+      return context.access.inState((expect) =>
+        context.meta.appendObject({ ...command, object: { ...object, ...written() }, expect }),
+      );
     },
     { sizeHint: input.contentLength },
   );

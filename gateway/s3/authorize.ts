@@ -89,7 +89,7 @@ export async function authorize(
       if (!own.awaitsBody) return;
       own.read(bodyFacts(operation.name, xml));
       const settings = guard.settings(bucket);
-      if (settings !== undefined) await admitBy(settings, surroundings.settings, guard, own);
+      if (settings !== undefined) await guard.admit(settings, own);
     },
   };
 }
@@ -125,28 +125,7 @@ async function admit(
 ): Promise<void> {
   const kept = source.get(bucket);
   const answer = kept instanceof Promise ? await kept : kept;
-  await admitBy(found(answer, bucket), source, guard, admission);
-}
-
-/**
- * What is allowed by kept settings is judged again if they turn out to be out of date; a refusal asks
- * nothing more of the bucket, so it is asked here whether it would still be one.
- */
-async function admitBy(
-  settings: BucketSettings,
-  source: SettingsSource,
-  guard: Guard,
-  admission: Admission,
-): Promise<void> {
-  try {
-    await guard.admit(settings, admission);
-  } catch (error) {
-    const { name } = settings.bucket;
-    const now = found(await source.reload(name), name);
-    const { id, revision } = settings.state;
-    if (now.state.id === id && now.state.revision === revision) throw error;
-    await guard.admit(now, admission);
-  }
+  await guard.admit(found(answer, bucket), admission);
 }
 
 function found(answer: Answer<BucketSettings>, bucket: string): BucketSettings {

@@ -53,7 +53,7 @@ const BUCKET_RESOURCES: Readonly<Record<string, Methods>> = {
     GET: '!GetBucketAccelerateConfiguration',
     PUT: '!PutBucketAccelerateConfiguration',
   },
-  acl: { GET: '!GetBucketAcl', PUT: '!PutBucketAcl' },
+  acl: { GET: 'GetBucketAcl', PUT: 'PutBucketAcl' },
   analytics: {
     GET: '!GetBucketAnalyticsConfiguration',
     PUT: '!PutBucketAnalyticsConfiguration',
@@ -106,16 +106,16 @@ const BUCKET_RESOURCES: Readonly<Record<string, Methods>> = {
   },
   'object-lock': { GET: 'GetObjectLockConfiguration', PUT: 'PutObjectLockConfiguration' },
   ownershipControls: {
-    GET: '!GetBucketOwnershipControls',
-    PUT: '!PutBucketOwnershipControls',
-    DELETE: '!DeleteBucketOwnershipControls',
+    GET: 'GetBucketOwnershipControls',
+    PUT: 'PutBucketOwnershipControls',
+    DELETE: 'DeleteBucketOwnershipControls',
   },
   policy: { GET: 'GetBucketPolicy', PUT: 'PutBucketPolicy', DELETE: 'DeleteBucketPolicy' },
   policyStatus: { GET: 'GetBucketPolicyStatus' },
   publicAccessBlock: {
-    GET: '!GetPublicAccessBlock',
-    PUT: '!PutPublicAccessBlock',
-    DELETE: '!DeletePublicAccessBlock',
+    GET: 'GetPublicAccessBlock',
+    PUT: 'PutPublicAccessBlock',
+    DELETE: 'DeletePublicAccessBlock',
   },
   replication: {
     GET: 'GetBucketReplication',
@@ -140,7 +140,7 @@ const BUCKET_RESOURCES: Readonly<Record<string, Methods>> = {
 };
 
 const OBJECT_RESOURCES: Readonly<Record<string, Methods>> = {
-  acl: { GET: '!GetObjectAcl', PUT: '!PutObjectAcl' },
+  acl: { GET: 'GetObjectAcl', PUT: 'PutObjectAcl' },
   attributes: { GET: 'GetObjectAttributes' },
   encryption: { PUT: '!UpdateObjectEncryption' },
   'legal-hold': { GET: 'GetObjectLegalHold', PUT: 'PutObjectLegalHold' },

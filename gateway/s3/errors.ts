@@ -3,6 +3,7 @@
  * table; `test/tidy.test.ts` holds one against the other.
  */
 export const ERRORS = {
+  AccessControlListNotSupported: { status: 400, message: 'The bucket does not allow ACLs' },
   AccessDenied: { status: 403, message: 'Access Denied.' },
   AccessForbidden: {
     status: 403,
@@ -68,6 +69,14 @@ export const ERRORS = {
     message: 'The access key ID you provided does not exist in our records.',
   },
   InvalidArgument: { status: 400, message: 'Invalid argument.' },
+  InvalidBucketAclWithBlockPublicAccessError: {
+    status: 400,
+    message: 'Bucket cannot have public ACLs set with BlockPublicAccess enabled',
+  },
+  InvalidBucketAclWithObjectOwnership: {
+    status: 400,
+    message: "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
+  },
   InvalidBucketName: { status: 400, message: 'The specified bucket is not valid.' },
   ReplicationConfigurationNotFoundError: {
     status: 404,
@@ -132,6 +141,11 @@ export const ERRORS = {
     message: 'The request was rejected because the specified KMS key could not be found.',
   },
   KeyTooLongError: { status: 400, message: 'Your key is too long.' },
+  MalformedACLError: {
+    status: 400,
+    message:
+      'The ACL that you provided was not well-formed or did not validate against our published schema.',
+  },
   MalformedPolicy: { status: 400, message: 'This policy contains invalid Json' },
   MalformedPOSTRequest: {
     status: 400,
@@ -164,6 +178,7 @@ export const ERRORS = {
     message: 'You must provide the Content-Length HTTP header.',
   },
   MissingRequestBodyError: { status: 400, message: 'Request body is empty.' },
+  MissingSecurityHeader: { status: 400, message: 'Your request was missing a required header.' },
   NoSuchBucket: { status: 404, message: 'The specified bucket does not exist.' },
   NoSuchBucketPolicy: { status: 404, message: 'The bucket policy does not exist' },
   NoSuchCORSConfiguration: { status: 404, message: 'The CORS configuration does not exist' },
@@ -171,6 +186,10 @@ export const ERRORS = {
   NoSuchObjectLockConfiguration: {
     status: 404,
     message: 'The specified object does not have a ObjectLock configuration.',
+  },
+  NoSuchPublicAccessBlockConfiguration: {
+    status: 404,
+    message: 'The public access block configuration was not found',
   },
   NoSuchTagSet: { status: 404, message: 'There is no tag set associated with the bucket.' },
   NoSuchUpload: {
@@ -197,6 +216,10 @@ export const ERRORS = {
     status: 409,
     message:
       'A conflicting conditional operation is currently in progress against this resource. Try again.',
+  },
+  OwnershipControlsNotFoundError: {
+    status: 404,
+    message: 'The bucket ownership controls were not found',
   },
   PreconditionFailed: {
     status: 412,
@@ -245,6 +268,11 @@ export const ERRORS = {
   XAmzContentSHA256Mismatch: {
     status: 400,
     message: "The provided 'x-amz-content-sha256' header does not match what was computed.",
+  },
+  UnexpectedContent: { status: 400, message: 'This request does not support content.' },
+  UnresolvableGrantByEmailAddress: {
+    status: 400,
+    message: 'The e-mail address you provided does not match any account on record.',
   },
 } as const;
 

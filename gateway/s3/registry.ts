@@ -1,5 +1,15 @@
 /** Every operation under its name: a missing one does not compile. */
 import type { AnyOperation, OperationName } from './operation.ts';
+import { getBucketAcl } from './operations/get-bucket-acl.ts';
+import { putBucketAcl } from './operations/put-bucket-acl.ts';
+import { getObjectAcl } from './operations/get-object-acl.ts';
+import { putObjectAcl } from './operations/put-object-acl.ts';
+import { getBucketOwnershipControls } from './operations/get-bucket-ownership-controls.ts';
+import { putBucketOwnershipControls } from './operations/put-bucket-ownership-controls.ts';
+import { deleteBucketOwnershipControls } from './operations/delete-bucket-ownership-controls.ts';
+import { getPublicAccessBlock } from './operations/get-public-access-block.ts';
+import { putPublicAccessBlock } from './operations/put-public-access-block.ts';
+import { deletePublicAccessBlock } from './operations/delete-public-access-block.ts';
 import { abortMultipartUpload } from './operations/abort-multipart-upload.ts';
 import { completeMultipartUpload } from './operations/complete-multipart-upload.ts';
 import { copyObject } from './operations/copy-object.ts';
@@ -76,6 +86,16 @@ export const REGISTRY: Readonly<Record<OperationName, AnyOperation>> = {
   PutBucketPolicy: putBucketPolicy,
   DeleteBucketPolicy: deleteBucketPolicy,
   GetBucketPolicyStatus: getBucketPolicyStatus,
+  GetBucketAcl: getBucketAcl,
+  PutBucketAcl: putBucketAcl,
+  GetObjectAcl: getObjectAcl,
+  PutObjectAcl: putObjectAcl,
+  GetBucketOwnershipControls: getBucketOwnershipControls,
+  PutBucketOwnershipControls: putBucketOwnershipControls,
+  DeleteBucketOwnershipControls: deleteBucketOwnershipControls,
+  GetPublicAccessBlock: getPublicAccessBlock,
+  PutPublicAccessBlock: putPublicAccessBlock,
+  DeletePublicAccessBlock: deletePublicAccessBlock,
   GetBucketCors: getBucketCors,
   PutBucketCors: putBucketCors,
   DeleteBucketCors: deleteBucketCors,

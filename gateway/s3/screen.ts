@@ -49,10 +49,22 @@ const REFUSED_PREFIXES: readonly string[] = [
   'x-amz-rename-source-',
 ];
 
+const TAKE_ACLS: readonly string[] = [
+  'CreateBucket',
+  'PutObject',
+  'CopyObject',
+  'CreateMultipartUpload',
+  'PutBucketAcl',
+  'PutObjectAcl',
+];
+
 /** Headers that some operations act on; to all others the rules above apply. */
 const HONOURED: readonly { prefix: string; operations: readonly string[] }[] = [
   { prefix: 'x-amz-object-lock-', operations: LOCKING_OPERATIONS },
   { prefix: 'x-amz-bucket-object-lock-enabled', operations: ['CreateBucket'] },
+  { prefix: 'x-amz-object-ownership', operations: ['CreateBucket'] },
+  { prefix: 'x-amz-acl', operations: TAKE_ACLS },
+  { prefix: 'x-amz-grant-', operations: TAKE_ACLS },
   { prefix: 'x-amz-write-offset-bytes', operations: ['PutObject'] },
   { prefix: 'x-amz-rename-source', operations: ['RenameObject'] },
 ];

@@ -3,7 +3,6 @@
  * a day. The suite compares ids and names with what the server answers, so both are fixed here.
  */
 import { createHash } from 'node:crypto';
-import { TEST_KEYS } from '../support/cluster.ts';
 
 interface SuiteAccount {
   id: string;
@@ -29,13 +28,7 @@ function account(name: string): SuiteAccount {
 /** Length of a day of lifecycle rules in seconds: the suite sleeps in multiples of it. */
 const DAY_SECONDS = 4;
 
-/** The suite's accounts until there are several: all of them are the root account. */
-const ROOT: SuiteAccount = {
-  ...account('root'),
-  ...TEST_KEYS,
-  id: createHash('sha256').update('ashlar:root').digest('hex'),
-};
-const ACCOUNTS = { main: ROOT, alt: ROOT, tenant: ROOT };
+const ACCOUNTS = { main: account('main'), alt: account('alt'), tenant: account('tenant') };
 
 /** Names of KMS keys that the suite has written down in places. */
 const KMS_KEYS = ['testkey-1', 'testkey-2'] as const;
@@ -46,7 +39,15 @@ const keyText = (name: string): string =>
 /** What the server is started with, beside ports and folders. */
 export function serverSettings(): Record<string, unknown> {
   return {
-    s3: { signatureV2: true },
+    s3: {
+      signatureV2: true,
+      // The suite is of the time before ACLs were off and public access blocked.
+      newBuckets: 'open',
+      accounts: Object.values(ACCOUNTS).map(({ displayName: name, ...rest }) => ({
+        name,
+        ...rest,
+      })),
+    },
     encryption: { kms: { keys: KMS_KEYS.map((name) => `${name}=${keyText(name)}`) } },
   };
 }

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Bucket } from '../../../meta/protocol.ts';
+import type { Bucket, Meta } from '../../../meta/protocol.ts';
 import { type ErrorCode, S3Error } from '../errors.ts';
+import { cannedGrants, encodeAcl } from '../access/acl.ts';
+import type { NewBuckets } from '../access/new-buckets.ts';
+import { BLOCKS_EVERYTHING, encodePublicAccessBlock } from '../access/public-access-block.ts';
 import { createBucket } from './create-bucket.ts';
 import { deleteBucket } from './delete-bucket.ts';
 import { getBucketLocation } from './get-bucket-location.ts';
@@ -66,12 +69,66 @@ for (const [region, constraint, outcome] of LOCATIONS) {
 }
 
 test('CreateBucket again by the owner succeeds in us-east-1 and conflicts elsewhere', async () => {
-  const meta = { createBucket: () => refused('BucketAlreadyOwnedByYou') };
+  const values: Record<string, string> = {};
+  const meta: Partial<Meta> = {
+    createBucket: () => refused('BucketAlreadyOwnedByYou'),
+    getBucketSettings: () => ok({ bucket: BUCKET, values }),
+  };
   assert.equal((await run(createBucket, { meta })).status, 200);
   await assert.rejects(
     run(createBucket, { meta, region: 'eu-west-1' }),
     isCode('BucketAlreadyOwnedByYou'),
   );
+  const publicRead = { meta, headers: { 'x-amz-acl': 'public-read' } };
+  await assert.rejects(run(createBucket, publicRead), isCode('BucketAlreadyExists'));
+  values['acl'] = encodeAcl(cannedGrants('public-read', { owner: OWNER, bucketOwner: OWNER }));
+  assert.equal((await run(createBucket, publicRead)).status, 200);
+  await assert.rejects(run(createBucket, { meta }), isCode('BucketAlreadyExists'));
+});
+
+test('CreateBucket takes ownership and an ACL that fit each other and what is blocked', async () => {
+  const made: unknown[] = [];
+  const meta: Partial<Meta> = {
+    createBucket: ({ configs }) => {
+      made.push(configs);
+      return ok(BUCKET);
+    },
+  };
+  const create = (newBuckets: NewBuckets, headers: Record<string, string>) =>
+    run(createBucket, { meta, newBuckets, headers });
+  await create('open', {});
+  await create('aws', {});
+  await create('aws', { 'x-amz-object-ownership': 'ObjectWriter', 'x-amz-acl': 'private' });
+  await create('open', { 'x-amz-acl': 'public-read' });
+  const block = encodePublicAccessBlock(BLOCKS_EVERYTHING);
+  const acl = encodeAcl(cannedGrants('public-read', { owner: OWNER, bucketOwner: OWNER }));
+  assert.deepEqual(made, [
+    {},
+    { ownership: '{"ownership":"BucketOwnerEnforced"}', 'public-access-block': block },
+    { ownership: '{"ownership":"ObjectWriter"}', 'public-access-block': block },
+    { acl },
+  ]);
+  const writer = { 'x-amz-object-ownership': 'ObjectWriter' };
+  for (const [code, mode, headers] of [
+    ['InvalidArgument', 'open', { 'x-amz-object-ownership': 'Everybody' }],
+    ['InvalidArgument', 'open', { 'x-amz-acl': 'everyone' }],
+    ['InvalidBucketAclWithObjectOwnership', 'aws', { 'x-amz-acl': 'public-read' }],
+    [
+      'InvalidBucketAclWithObjectOwnership',
+      'open',
+      { 'x-amz-object-ownership': 'BucketOwnerEnforced', 'x-amz-acl': 'authenticated-read' },
+    ],
+    [
+      'InvalidBucketAclWithBlockPublicAccessError',
+      'aws',
+      { ...writer, 'x-amz-acl': 'public-read' },
+    ],
+    ['InvalidRequest', 'open', { 'x-amz-acl': 'private', 'x-amz-grant-read': `id=${OWNER}` }],
+    ['UnresolvableGrantByEmailAddress', 'open', { 'x-amz-grant-read': 'emailAddress="a@b.c"' }],
+  ] as const) {
+    await assert.rejects(create(mode, headers), isCode(code), JSON.stringify(headers));
+  }
+  assert.equal(made.length, 4);
 });
 
 test('CreateBucket of a name that somebody else has is BucketAlreadyExists everywhere', async () => {

@@ -77,6 +77,7 @@ test('CopyObject refers to the source as it was read and answers in XML', async 
       source: { bucket: 'photos', key: 'a', version: SOURCE.version },
       bucket: 'photos',
       key: 'b',
+      expect: undefined,
       owner: OWNER,
       metadata: undefined,
       checksum: undefined,

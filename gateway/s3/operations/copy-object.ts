@@ -18,6 +18,8 @@ import type {
 import { COPY_SOURCE_PREFIX, evaluateReadConditions, parseWriteCondition } from '../conditions.ts';
 import { type CopySource, parseCopySource, unwrapSource } from '../copy-source.ts';
 import type { CustomerKey, KeyTarget } from '../../keys/protocol.ts';
+import { type AclRequest, parseAclHeaders } from '../access/acl-request.ts';
+import { type WrittenAccess, writtenAccess } from '../access/written-access.ts';
 import { BUCKET_ENCRYPTION } from '../encryption/bucket-default.ts';
 import { etagOf } from '../encryption/etag.ts';
 import {
@@ -56,6 +58,7 @@ interface Input {
   /** Not copied with the rest: AWS takes both from the request, whatever the directive. */
   storageClass: string | undefined;
   redirect: string | undefined;
+  acl: AclRequest | undefined;
   /** Something that a copy onto itself would change. */
   changes: boolean;
   algorithm: ChecksumAlgorithm | undefined;
@@ -111,6 +114,7 @@ export const copyObject = defineOperation<Input, Output>({
       algorithm,
       lock: parseLockHeaders(headers),
       condition: parseWriteCondition(headers),
+      acl: parseAclHeaders(headers),
     };
   },
   async execute(input, context) {
@@ -182,28 +186,31 @@ async function copyOnce(
   context: Context,
 ): Promise<Answer<Output>> {
   const { source } = input;
+  const written = await writtenAccess(input.acl, context);
   const { bucket, key, versionId } = source;
   const found = unwrapSource(await context.meta.getObject({ bucket, key, versionId }), source);
   evaluateReadConditions(input.headers, found.object, COPY_SOURCE_PREFIX);
   const again = source.versionId !== undefined && found.bucket.versioning !== undefined;
   if (!again) refuseNothing(input, context);
   const shares = await sharedEncryption(input, found.object, target, context);
-  if (shares === undefined) return await copyBytes(input, target, context);
+  if (shares === undefined) return await copyBytes(input, target, written, context);
   const { from, object, checksum } = await readSource(input, found, context);
   const { encryption } = shares;
-  const command: CopyObjectCommand = {
+  const command = {
     writer: context.objects.writer(),
     source: { bucket: source.bucket, key: source.key, version: object.version },
     bucket: input.bucket,
     key: input.key,
-    owner: context.account.id,
     metadata: metadataOf(input, object),
     ...(input.tags && { tags: input.tags }),
-    ...extrasOf(input, encryption),
     checksum,
     condition: input.condition,
   };
-  const answer = await context.meta.copyObject(command);
+  const answer = await context.access.inState((expect) => {
+    const { owner, acl } = written();
+    const extras = extrasOf(input, acl, encryption);
+    return context.meta.copyObject({ ...command, owner, ...extras, expect });
+  });
   if (!answer.ok) return answer;
   return copied(answer.value, answer.value.checksum, encryption, shownVersionId(from, object));
 }
@@ -211,10 +218,13 @@ async function copyOnce(
 /** What the copy has beside content and metadata; a command without it is a smaller one. */
 function extrasOf(
   { lock }: Input,
+  acl: WrittenAccess['acl'],
   encryption: ObjectEncryption | undefined,
 ): { extras?: ObjectExtras } {
-  if (lock === undefined && encryption === undefined) return {};
-  return { extras: { ...(lock && { lock }), ...(encryption && { encryption }) } };
+  if (lock === undefined && acl === undefined && encryption === undefined) return {};
+  return {
+    extras: { ...(lock && { lock }), ...(acl && { acl }), ...(encryption && { encryption }) },
+  };
 }
 
 function copied(
@@ -255,10 +265,11 @@ async function sharedEncryption(
 async function copyBytes(
   input: Input,
   target: KeyTarget | undefined,
+  written: () => WrittenAccess,
   context: Context,
 ): Promise<Answer<Output>> {
   const { source } = input;
-  const { encryption, objects, signal, meta, account } = context;
+  const { encryption, objects, signal, meta } = context;
   const opened = unwrapSource(await objects.open(source, { signal }), source);
   try {
     const { object } = opened;
@@ -281,26 +292,29 @@ async function copyBytes(
     const answer = await objects.store(
       copy.body,
       ({ writer, size, data, missing }) =>
-        meta.putObject({
-          writer,
-          bucket: input.bucket,
-          key: input.key,
-          object: {
-            size,
-            etag: etagOf(copy.result().md5, sealed),
-            owner: account.id,
-            data,
-            checksum: checksum(),
-            system,
-            user,
-            ...(tags && { tags }),
-            ...(input.lock && { lock: input.lock }),
-            ...(sealed && { encryption: sealed.encryption }),
-          },
-          condition: input.condition,
-          missing,
-          copied: true,
-        }),
+        context.access.inState((expect) =>
+          meta.putObject({
+            writer,
+            bucket: input.bucket,
+            key: input.key,
+            object: {
+              size,
+              etag: etagOf(copy.result().md5, sealed),
+              ...written(),
+              data,
+              checksum: checksum(),
+              system,
+              user,
+              ...(tags && { tags }),
+              ...(input.lock && { lock: input.lock }),
+              ...(sealed && { encryption: sealed.encryption }),
+            },
+            condition: input.condition,
+            missing,
+            copied: true,
+            expect,
+          }),
+        ),
       { signal, sizeHint: object.size, dataKey: sealed?.dataKey },
     );
     if (!answer.ok) return answer;

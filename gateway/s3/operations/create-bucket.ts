@@ -1,10 +1,14 @@
 import { OBJECT_LOCK_CONFIG } from '../../../meta/protocol.ts';
+import { ACL_CONFIG, encodeAcl, isPrivateAcl, isPublicAcl } from '../access/acl.ts';
+import { type AclRequest, grantsOf, parseAclHeaders } from '../access/acl-request.ts';
 import { newBucketConfigs } from '../access/new-buckets.ts';
+import { isObjectOwnership, type ObjectOwnership } from '../access/ownership.ts';
+import { ownAcl } from '../access/written-access.ts';
 import { S3Error } from '../errors.ts';
 import { encodeLockConfiguration } from '../object-lock.ts';
 import { type Context, defineOperation } from '../operation.ts';
 import { invalidArgument } from '../parameters.ts';
-import { refusalError } from '../refusal.ts';
+import { refusalError, unwrap } from '../refusal.ts';
 import { readCreateBucketConfiguration } from '../xml/create-bucket-configuration.ts';
 import { CLASSIC_REGION } from '../xml/location-constraint.ts';
 
@@ -13,6 +17,8 @@ interface Input {
   locationConstraint: string | undefined;
   /** With object lock, and therefore versioning, from the start. */
   locks: boolean;
+  acl: AclRequest | undefined;
+  ownership: ObjectOwnership | undefined;
 }
 
 /** The old name of eu-west-1. */
@@ -22,8 +28,10 @@ const EU_REGION = 'eu-west-1';
 const REGION_PATTERN = /^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$/;
 
 /**
- * CreateBucket. Headers that ask for another than a private bucket never get here (`screen.ts`). Creating a bucket again that one owns already is a success in us-east-1 and
- * BucketAlreadyOwnedByYou elsewhere, as AWS has it (CreateBucket, "BucketAlreadyOwnedByYou").
+ * CreateBucket. Creating a bucket again that one owns already is a success in us-east-1 and
+ * BucketAlreadyOwnedByYou elsewhere, as AWS has it (CreateBucket, "BucketAlreadyOwnedByYou"). With
+ * another ACL than it has it is BucketAlreadyExists, where AWS would replace the ACL of a bucket that
+ * is in use.
  */
 export const createBucket = defineOperation<Input, string>({
   name: 'CreateBucket',
@@ -33,13 +41,22 @@ export const createBucket = defineOperation<Input, string>({
   parse({ bucket, headers, xml }) {
     const { locationConstraint } =
       xml.trim() === '' ? { locationConstraint: undefined } : readCreateBucketConfiguration(xml);
-    return { bucket, locationConstraint, locks: parseLocks(headers[LOCKS]) };
+    return {
+      bucket,
+      locationConstraint,
+      locks: parseLocks(headers[LOCKS]),
+      acl: parseAclHeaders(headers),
+      ownership: parseOwnership(headers[OWNERSHIP]),
+    };
   },
-  async execute({ bucket, locationConstraint, locks }, context) {
+  async execute(input, context) {
+    const { bucket, locationConstraint, locks } = input;
     const { meta, account, region, signal } = context;
     checkLocation(locationConstraint, region);
+    const acl = await newAcl(input, context);
     const configs = {
-      ...newBucketConfigs(context.newBuckets, undefined),
+      ...newBucketConfigs(context.newBuckets, input.ownership),
+      ...(acl !== undefined && { [ACL_CONFIG]: acl }),
       ...(locks && { [OBJECT_LOCK_CONFIG]: encodeLockConfiguration({}) }),
     };
     const command = {
@@ -51,8 +68,13 @@ export const createBucket = defineOperation<Input, string>({
     };
     const answer = await meta.createBucket(command, { signal });
     if (answer.ok) return bucket;
-    const again = answer.refusal === 'BucketAlreadyOwnedByYou' && region === CLASSIC_REGION;
-    if (again && (!locks || (await hasLocks(bucket, context)))) return bucket;
+    if (answer.refusal !== 'BucketAlreadyOwnedByYou') throw refusalError(answer, { bucket });
+    const found = unwrap(await meta.getBucketSettings({ bucket }, { signal }), { bucket });
+    if (found.values[ACL_CONFIG] !== acl) {
+      throw new S3Error('BucketAlreadyExists', { details: { BucketName: bucket } });
+    }
+    const asAsked = !locks || found.bucket.configs.includes(OBJECT_LOCK_CONFIG);
+    if (region === CLASSIC_REGION && asAsked) return bucket;
     throw refusalError(answer, { bucket });
   },
   serialize: (bucket) => ({ status: 200, headers: { Location: `/${bucket}` } }),
@@ -66,10 +88,31 @@ function parseLocks(value: string | undefined): boolean {
   throw invalidArgument(LOCKS, value ?? '');
 }
 
-/** Whether the bucket that is there already is what was asked for. */
-async function hasLocks(bucket: string, { meta, signal }: Context): Promise<boolean> {
-  const found = await meta.getBucket({ bucket }, { signal });
-  return found.ok && found.value.configs.includes(OBJECT_LOCK_CONFIG);
+const OWNERSHIP = 'x-amz-object-ownership';
+
+function parseOwnership(value: string | undefined): ObjectOwnership | undefined {
+  if (value === undefined || isObjectOwnership(value)) return value;
+  throw invalidArgument(OWNERSHIP, value);
+}
+
+/** The bucket's ACL as it is kept; undefined: it is its owner's alone. */
+async function newAcl(
+  { acl: request, ownership }: Input,
+  { account, accounts, newBuckets }: Context,
+): Promise<string | undefined> {
+  if (request === undefined) return undefined;
+  const owner = account.id;
+  const grants = await grantsOf(request, { owner, bucketOwner: owner }, accounts);
+  const { acl } = ownAcl(grants, owner);
+  if (acl === undefined) return undefined;
+  const enforced = ownership ?? (newBuckets === 'aws' ? 'BucketOwnerEnforced' : 'ObjectWriter');
+  if (enforced === 'BucketOwnerEnforced' && !isPrivateAcl(grants, owner)) {
+    throw new S3Error('InvalidBucketAclWithObjectOwnership');
+  }
+  if (newBuckets === 'aws' && isPublicAcl(grants)) {
+    throw new S3Error('InvalidBucketAclWithBlockPublicAccessError');
+  }
+  return encodeAcl(acl);
 }
 
 /**

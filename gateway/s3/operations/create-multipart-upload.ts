@@ -7,6 +7,8 @@ import type {
   Upload,
   UserMetadata,
 } from '../../../meta/protocol.ts';
+import { type AclRequest, parseAclHeaders } from '../access/acl-request.ts';
+import { writtenAccess } from '../access/written-access.ts';
 import { parseWriteEncryption, type RequestedEncryption } from '../encryption/headers.ts';
 import { writtenEncryptionHeaders } from '../encryption/replies.ts';
 import { withTarget } from '../encryption/target-watch.ts';
@@ -30,6 +32,7 @@ interface Input {
   lock: ObjectLock | undefined;
   checksum: { algorithm: ChecksumAlgorithm; type: ChecksumType };
   encryption: RequestedEncryption | undefined;
+  acl: AclRequest | undefined;
   /** The client named the algorithm: only then the answer does, as on AWS. */
   named: boolean;
 }
@@ -55,12 +58,14 @@ export const createMultipartUpload = defineOperation<Input, Output>({
       lock: parseLockHeaders(headers),
       checksum: parseUploadChecksum(headers) ?? UNNAMED_CHECKSUM,
       encryption: parseWriteEncryption(headers),
+      acl: parseAclHeaders(headers),
       named: headers['x-amz-checksum-algorithm'] !== undefined,
     };
   },
-  async execute({ named, tags, lock, encryption: requested, ...upload }, context) {
+  async execute({ named, tags, lock, encryption: requested, acl, ...upload }, context) {
     const { meta, account, signal, settings } = context;
     checkLockOfNew(lock, settings, context.clock.now());
+    const written = await writtenAccess(acl, context);
     return await withTarget(requested, context, async (target) => {
       // Each part asks for the data key again: the upload may outlive this gateway.
       const sealed = target && (await context.encryption.keys.create(target));
@@ -69,9 +74,12 @@ export const createMultipartUpload = defineOperation<Input, Output>({
         ...(tags && { tags }),
         ...(lock && { lock }),
         ...(sealed && { encryption: sealed.encryption }),
-        owner: account.id,
+        initiator: account.id,
       };
-      return { upload: unwrap(await meta.createUpload(command, { signal }), upload), named };
+      const answer = await context.access.inState((expect) =>
+        meta.createUpload({ ...command, ...written(), expect }, { signal }),
+      );
+      return { upload: unwrap(answer, upload), named };
     });
   },
   serialize: ({ upload, named }) =>

@@ -12,6 +12,7 @@ import {
   type ListMultipartUploadsResult,
   listMultipartUploadsResult,
 } from '../xml/list-multipart-uploads-result.ts';
+import { ownersOf } from '../xml/elements.ts';
 import { xmlReply } from '../xml/reply.ts';
 
 interface Input {
@@ -49,7 +50,7 @@ export const listMultipartUploads = defineOperation<Input, ListMultipartUploadsR
       encoding: encodingParameter(query),
     };
   },
-  async execute(input, { meta, account, signal }) {
+  async execute(input, { meta, accounts, signal }) {
     const { bucket, prefix, delimiter, keyMarker, uploadIdMarker, maxUploads } = input;
     const query = {
       bucket,
@@ -61,7 +62,7 @@ export const listMultipartUploads = defineOperation<Input, ListMultipartUploadsR
       limit: maxUploads,
     };
     const page = unwrap(await meta.listUploads(query, { signal }), { bucket });
-    return { ...input, ...page, caller: account };
+    return { ...input, ...page, names: await accounts.names(page.uploads.flatMap(ownersOf)) };
   },
   serialize: (result) => xmlReply(listMultipartUploadsResult(result)),
 });

@@ -58,7 +58,7 @@ export const listObjectVersions = defineOperation<Input, ListVersionsResult>({
       encoding: encodingParameter(query),
     };
   },
-  async execute(input, { meta, account, signal }) {
+  async execute(input, { meta, accounts, signal }) {
     const { bucket, prefix, delimiter, keyMarker, versionIdMarker, maxKeys } = input;
     const query = {
       bucket,
@@ -71,7 +71,8 @@ export const listObjectVersions = defineOperation<Input, ListVersionsResult>({
     const { versions, commonPrefixes, next } = unwrap(await meta.listVersions(query, { signal }), {
       bucket,
     });
-    return { ...input, versions, commonPrefixes, next, caller: account };
+    const names = await accounts.names(versions.map(({ owner }) => owner));
+    return { ...input, versions, commonPrefixes, next, names };
   },
   serialize: (result) => xmlReply(listVersionsResult(result)),
 });

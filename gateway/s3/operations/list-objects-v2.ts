@@ -65,7 +65,7 @@ export const listObjectsV2 = defineOperation<Input, ListBucketResultV2>({
       fetchOwner: fetchOwner === 'true',
     };
   },
-  async execute(input, { meta, account, signal }) {
+  async execute(input, { meta, accounts, signal }) {
     const { bucket, prefix, delimiter, after, maxKeys } = input;
     const page = unwrap(
       await meta.listObjects({ bucket, prefix, delimiter, after, limit: maxKeys }, { signal }),
@@ -76,7 +76,9 @@ export const listObjectsV2 = defineOperation<Input, ListBucketResultV2>({
       nextContinuationToken: page.next === undefined ? undefined : encodeToken(page.next),
       objects: page.objects,
       commonPrefixes: page.commonPrefixes,
-      caller: input.fetchOwner ? account : undefined,
+      names: input.fetchOwner
+        ? await accounts.names(page.objects.map(({ owner }) => owner))
+        : undefined,
     };
   },
   serialize: (result) => xmlReply(listBucketResultV2(result)),

@@ -38,7 +38,7 @@ export const listObjects = defineOperation<Input, ListBucketResult>({
       encoding: encodingParameter(query),
     };
   },
-  async execute(input, { meta, account, signal }) {
+  async execute(input, { meta, accounts, signal }) {
     const { bucket, prefix, marker, delimiter, maxKeys } = input;
     const after = marker === '' ? undefined : marker;
     const page = unwrap(
@@ -51,7 +51,7 @@ export const listObjects = defineOperation<Input, ListBucketResult>({
       truncated: page.next !== undefined,
       objects: page.objects,
       commonPrefixes: page.commonPrefixes,
-      caller: account,
+      names: await accounts.names(page.objects.map(({ owner }) => owner)),
     };
   },
   serialize: (result) => xmlReply(listBucketResult(result)),

@@ -9,6 +9,7 @@ import {
 import { unwrap } from '../refusal.ts';
 import type { EncodingType } from '../xml/elements.ts';
 import { type ListPartsResult, listPartsResult } from '../xml/list-parts-result.ts';
+import { ownersOf } from '../xml/elements.ts';
 import { xmlReply } from '../xml/reply.ts';
 
 interface Input extends UploadName {
@@ -33,7 +34,7 @@ export const listParts = defineOperation<Input, ListPartsResult>({
       encoding: encodingParameter(query),
     };
   },
-  async execute({ partNumberMarker, maxParts, encoding, ...name }, { meta, account, signal }) {
+  async execute({ partNumberMarker, maxParts, encoding, ...name }, { meta, accounts, signal }) {
     // No part has a number beyond the limit, so a marker beyond it is as good as the limit.
     const after = Math.min(partNumberMarker, PART_NUMBER_MAX);
     const page = unwrap(
@@ -47,7 +48,7 @@ export const listParts = defineOperation<Input, ListPartsResult>({
       partNumberMarker,
       maxParts,
       encoding,
-      caller: account,
+      names: await accounts.names(ownersOf(page.upload)),
     };
   },
   serialize: (result) => xmlReply(listPartsResult(result)),

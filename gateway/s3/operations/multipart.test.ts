@@ -57,6 +57,8 @@ test('CreateMultipartUpload keeps the metadata of the object to be', async () =>
     {
       bucket: 'photos',
       key: 'big',
+      initiator: OWNER,
+      expect: undefined,
       owner: OWNER,
       system: {
         contentType: 'text/plain',

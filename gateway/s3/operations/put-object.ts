@@ -9,6 +9,8 @@ import {
   type Written,
 } from '../../../meta/protocol.ts';
 import { appendBody, parseWriteOffset } from '../append.ts';
+import { type AclRequest, parseAclHeaders } from '../access/acl-request.ts';
+import { writtenAccess } from '../access/written-access.ts';
 import { parseWriteCondition } from '../conditions.ts';
 import { etagOf } from '../encryption/etag.ts';
 import { parseWriteEncryption, type RequestedEncryption } from '../encryption/headers.ts';
@@ -41,6 +43,7 @@ export interface PutObjectInput {
   tags: Tag[] | undefined;
   lock: ObjectLock | undefined;
   condition: WriteCondition | undefined;
+  acl: AclRequest | undefined;
   encryption: RequestedEncryption | undefined;
   /** Where the body goes: an append. */
   offset: number | undefined;
@@ -73,14 +76,20 @@ export const PUT_OBJECT: Operation<PutObjectInput, PutObjectOutput> = {
       tags: parseTaggingHeader(headers['x-amz-tagging']),
       lock,
       condition: parseWriteCondition(headers),
+      acl: parseAclHeaders(headers),
       encryption: parseWriteEncryption(headers),
       offset: parseWriteOffset(headers),
     };
   },
   async execute(input, context) {
     checkLockOfNew(input.lock, context.settings, context.clock.now());
+    const access = await writtenAccess(input.acl, context);
     if (input.offset !== undefined) {
-      const limits = { maxBytes: PUT_BYTES_MAX, defaultAlgorithm: DEFAULT_ALGORITHM };
+      const limits = {
+        maxBytes: PUT_BYTES_MAX,
+        defaultAlgorithm: DEFAULT_ALGORITHM,
+        written: access,
+      };
       const appended = await appendBody(input, input.offset, context, limits);
       return {
         written: appended,
@@ -100,25 +109,22 @@ export const PUT_OBJECT: Operation<PutObjectInput, PutObjectOutput> = {
       upload.body,
       ({ writer, size, data, missing }, sealed) => {
         const { md5, checksum } = upload.result();
-        return context.meta.putObject({
-          writer,
-          bucket,
-          key,
-          object: {
-            size,
-            etag: etagOf(md5, sealed),
-            owner: context.account.id,
-            data,
-            checksum: checksum && { ...checksum, type: 'FULL_OBJECT' },
-            system: input.system,
-            user: input.user,
-            ...(input.tags && { tags: input.tags }),
-            ...(input.lock && { lock: input.lock }),
-            ...(sealed && { encryption: sealed.encryption }),
-          },
-          condition: input.condition,
-          missing,
-        });
+        const object = {
+          size,
+          etag: etagOf(md5, sealed),
+          data,
+          checksum: checksum && { ...checksum, type: 'FULL_OBJECT' as const },
+          system: input.system,
+          user: input.user,
+          ...(input.tags && { tags: input.tags }),
+          ...(input.lock && { lock: input.lock }),
+          ...(sealed && { encryption: sealed.encryption }),
+        };
+        const { condition } = input;
+        const command = { writer, bucket, key, condition, missing };
+        return context.access.inState((expect) =>
+          context.meta.putObject({ ...command, object: { ...object, ...access() }, expect }),
+        );
       },
       { sizeHint: input.contentLength },
     );

@@ -20,6 +20,7 @@ const HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n';
 const NS = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"';
 const AT = Date.UTC(2026, 10, 20, 8, 30, 0, 7);
 const CALLER = { id: 'f00d', displayName: 'me & you' };
+const NAMES = new Map([[CALLER.id, CALLER.displayName]]);
 const OWNER_XML = '<ID>f00d</ID><DisplayName>me &amp; you</DisplayName>';
 const OBJECTS: ListedObject[] = [
   {
@@ -139,7 +140,7 @@ test('ListVersionsResult shows versions and delete markers in one order', () => 
       { ...base, key: 'a b/1', versionId: 'null', latest: false, size: 7, etag: 'e' },
     ],
     commonPrefixes: [],
-    caller: CALLER,
+    names: NAMES,
   });
   const owner = `<Owner>${OWNER_XML}</Owner>`;
   const date = '<LastModified>2026-11-20T08:30:00.000Z</LastModified>';
@@ -166,7 +167,7 @@ test('ListBucketResult shows every object with its owner', () => {
       truncated: false,
       objects: OBJECTS,
       commonPrefixes: [],
-      caller: CALLER,
+      names: NAMES,
     }),
     `${HEAD}<ListBucketResult ${NS}><Name>photos</Name><Prefix></Prefix><Marker></Marker>` +
       '<MaxKeys>1000</MaxKeys><IsTruncated>false</IsTruncated>' +
@@ -193,7 +194,7 @@ test('the prefix of a ListObjects is the same for clients that decode it and tho
         truncated: false,
         objects: [],
         commonPrefixes: [],
-        caller: CALLER,
+        names: NAMES,
       }),
     )?.[1];
   for (const prefix of ['a b/ö', 'plain']) assert.equal(shown(prefix), prefix);
@@ -215,7 +216,7 @@ test('ListBucketResult encodes names, markers and delimiter when asked', () => {
       truncated: true,
       objects: [],
       commonPrefixes: ['a b/ö/'],
-      caller: CALLER,
+      names: NAMES,
     }),
     `${HEAD}<ListBucketResult ${NS}><Name>photos</Name><Prefix>a b</Prefix>` +
       '<Marker>a%2B</Marker><NextMarker>a%20b/%C3%B6/</NextMarker><MaxKeys>1</MaxKeys>' +
@@ -243,7 +244,7 @@ test('ListBucketResult of V2 counts keys and prefixes and shows owners only when
       startAfter: 's t',
       delimiter: '/',
       encoding: 'url',
-      caller: CALLER,
+      names: NAMES,
     }),
     `${HEAD}<ListBucketResult ${NS}><Name>photos</Name><Prefix>p</Prefix>` +
       '<ContinuationToken>t1</ContinuationToken><NextContinuationToken>t2</NextContinuationToken>' +
@@ -273,7 +274,7 @@ test('ListMultipartUploadsResult shows uploads and where to go on', () => {
       encoding: 'url',
       uploads: [UPLOAD],
       commonPrefixes: ['b c/'],
-      caller: CALLER,
+      names: NAMES,
     }),
     `${HEAD}<ListMultipartUploadsResult ${NS}><Bucket>photos</Bucket><KeyMarker></KeyMarker>` +
       '<UploadIdMarker></UploadIdMarker><NextKeyMarker>a%20b</NextKeyMarker>' +
@@ -298,7 +299,7 @@ test('ListMultipartUploadsResult after a common prefix has an empty NextUploadId
     maxUploads: 1,
     uploads: [],
     commonPrefixes: ['p/'],
-    caller: CALLER,
+    names: NAMES,
   });
   assert.equal(
     xml,
@@ -350,7 +351,7 @@ test('ListPartsResult shows parts with the checksum of the upload', () => {
       maxParts: 1,
       truncated: true,
       parts: [part],
-      caller: CALLER,
+      names: NAMES,
     }),
     `${HEAD}<ListPartsResult ${NS}>${upload}<ChecksumAlgorithm>SHA256</ChecksumAlgorithm>` +
       '<ChecksumType>COMPOSITE</ChecksumType><PartNumberMarker>1</PartNumberMarker>' +
@@ -365,7 +366,7 @@ test('ListPartsResult shows parts with the checksum of the upload', () => {
       maxParts: 1000,
       truncated: false,
       parts: [],
-      caller: CALLER,
+      names: NAMES,
     }),
     `${HEAD}<ListPartsResult ${NS}>${upload}<PartNumberMarker>0</PartNumberMarker>` +
       '<NextPartNumberMarker>0</NextPartNumberMarker><MaxParts>1000</MaxParts>' +

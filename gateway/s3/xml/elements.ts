@@ -1,5 +1,6 @@
 /** Elements that several S3 documents share. */
 import { CHECKSUM_ALGORITHMS, type ChecksumAlgorithm } from '../../../base/object-checksum.ts';
+import type { Upload } from '../../../meta/protocol.ts';
 import { quoteEtag } from '../etag.ts';
 import { element, text } from './writer.ts';
 
@@ -15,9 +16,20 @@ export function ownerElement(name: 'Owner' | 'Initiator', owner: Owner): string 
   return element(name, text('ID', owner.id), text('DisplayName', owner.displayName));
 }
 
-/** The owner with that id; the name only when it is the caller's own. */
-export function ownerFor(id: string, caller: Owner): Owner {
-  return id === caller.id ? caller : { id };
+/** Display names of accounts, by canonical id. */
+export type OwnerNames = ReadonlyMap<string, string>;
+
+/** The owner with that id, with the name if there is one. */
+export function ownerFor(id: string, names: OwnerNames): Owner {
+  return { id, displayName: names.get(id) };
+}
+
+/** Canonical ids of all whom an upload names. */
+export function ownersOf({
+  owner,
+  initiator = owner,
+}: Pick<Upload, 'owner' | 'initiator'>): string[] {
+  return [owner, initiator];
 }
 
 /** `<ETag>` with its quotes; `etag` is bare. */

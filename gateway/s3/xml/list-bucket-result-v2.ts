@@ -4,7 +4,7 @@ import {
   commonPrefixElements,
   type EncodingType,
   nameElement,
-  type Owner,
+  type OwnerNames,
   ownerFor,
 } from './elements.ts';
 import { contentsElement } from './list-contents.ts';
@@ -23,14 +23,14 @@ export interface ListBucketResultV2 {
   objects: readonly ListedObject[];
   commonPrefixes: readonly string[];
   /** Present: every object shows its owner. */
-  caller?: Owner | undefined;
+  names?: OwnerNames | undefined;
 }
 
 export function listBucketResultV2(result: ListBucketResultV2): string {
-  const { encoding, caller } = result;
+  const { encoding, names } = result;
   let contents = '';
   for (const object of result.objects) {
-    const owner = caller === undefined ? undefined : ownerFor(object.owner, caller);
+    const owner = names === undefined ? undefined : ownerFor(object.owner, names);
     contents += contentsElement(object, encoding, owner);
   }
   return document(

@@ -5,7 +5,7 @@ import {
   echoedPrefix,
   type EncodingType,
   nameElement,
-  type Owner,
+  type OwnerNames,
   ownerFor,
 } from './elements.ts';
 import { contentsElement } from './list-contents.ts';
@@ -23,14 +23,14 @@ export interface ListBucketResult {
   truncated: boolean;
   objects: readonly ListedObject[];
   commonPrefixes: readonly string[];
-  caller: Owner;
+  names: OwnerNames;
 }
 
 export function listBucketResult(result: ListBucketResult): string {
   const { encoding } = result;
   let contents = '';
   for (const object of result.objects) {
-    contents += contentsElement(object, encoding, ownerFor(object.owner, result.caller));
+    contents += contentsElement(object, encoding, ownerFor(object.owner, result.names));
   }
   return document(
     'ListBucketResult',

@@ -4,7 +4,7 @@ import {
   commonPrefixElements,
   type EncodingType,
   nameElement,
-  type Owner,
+  type OwnerNames,
   ownerElement,
   ownerFor,
 } from './elements.ts';
@@ -21,13 +21,13 @@ export interface ListMultipartUploadsResult {
   encoding?: EncodingType | undefined;
   uploads: readonly Upload[];
   commonPrefixes: readonly string[];
-  caller: Owner;
+  names: OwnerNames;
 }
 
 export function listMultipartUploadsResult(result: ListMultipartUploadsResult): string {
   const { encoding, next } = result;
   let uploads = '';
-  for (const upload of result.uploads) uploads += uploadElement(upload, encoding, result.caller);
+  for (const upload of result.uploads) uploads += uploadElement(upload, encoding, result.names);
   return document(
     'ListMultipartUploadsResult',
     text('Bucket', result.bucket),
@@ -46,13 +46,17 @@ export function listMultipartUploadsResult(result: ListMultipartUploadsResult): 
   );
 }
 
-function uploadElement(upload: Upload, encoding: EncodingType | undefined, caller: Owner): string {
-  const owner = ownerFor(upload.owner, caller);
+function uploadElement(
+  upload: Upload,
+  encoding: EncodingType | undefined,
+  names: OwnerNames,
+): string {
+  const owner = ownerFor(upload.owner, names);
   return element(
     'Upload',
     nameElement('Key', upload.key, encoding),
     text('UploadId', upload.uploadId),
-    ownerElement('Initiator', owner),
+    ownerElement('Initiator', ownerFor(upload.initiator ?? upload.owner, names)),
     ownerElement('Owner', owner),
     text('StorageClass', upload.system.storageClass ?? 'STANDARD'),
     text('Initiated', timestamp(upload.createdMs)),

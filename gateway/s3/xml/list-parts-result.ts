@@ -5,7 +5,7 @@ import {
   type EncodingType,
   etagElement,
   nameElement,
-  type Owner,
+  type OwnerNames,
   ownerElement,
   ownerFor,
 } from './elements.ts';
@@ -18,12 +18,12 @@ export interface ListPartsResult {
   truncated: boolean;
   parts: readonly Part[];
   encoding?: EncodingType | undefined;
-  caller: Owner;
+  names: OwnerNames;
 }
 
 export function listPartsResult(result: ListPartsResult): string {
   const { upload } = result;
-  const owner = ownerFor(upload.owner, result.caller);
+  const owner = ownerFor(upload.owner, result.names);
   const last = result.parts[result.parts.length - 1];
   let parts = '';
   for (const part of result.parts) parts += partElement(part, upload);
@@ -32,7 +32,7 @@ export function listPartsResult(result: ListPartsResult): string {
     text('Bucket', upload.bucket),
     nameElement('Key', upload.key, result.encoding),
     text('UploadId', upload.uploadId),
-    ownerElement('Initiator', owner),
+    ownerElement('Initiator', ownerFor(upload.initiator ?? upload.owner, result.names)),
     ownerElement('Owner', owner),
     text('StorageClass', upload.system.storageClass ?? 'STANDARD'),
     text('ChecksumAlgorithm', upload.checksum?.algorithm),

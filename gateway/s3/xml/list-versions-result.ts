@@ -6,6 +6,7 @@ import {
   etagElement,
   nameElement,
   type Owner,
+  type OwnerNames,
   ownerElement,
   ownerFor,
 } from './elements.ts';
@@ -22,14 +23,14 @@ export interface ListVersionsResult {
   encoding?: EncodingType | undefined;
   versions: readonly ListedVersion[];
   commonPrefixes: readonly string[];
-  caller: Owner;
+  names: OwnerNames;
 }
 
 export function listVersionsResult(result: ListVersionsResult): string {
   const { encoding, next } = result;
   let versions = '';
   for (const version of result.versions) {
-    versions += versionElement(version, encoding, ownerFor(version.owner, result.caller));
+    versions += versionElement(version, encoding, ownerFor(version.owner, result.names));
   }
   return document(
     'ListVersionsResult',
