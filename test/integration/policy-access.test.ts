@@ -139,6 +139,14 @@ test('who may not list a bucket is not told that a key is not there', async () =
   );
   await refusedWith('NoSuchKey', bob.getObject(none));
   await refusedWith(404, bob.headObject(none));
+  const Condition = { StringLike: { 's3:prefix': 'public/*' } };
+  await allow(
+    Bucket,
+    { Action: 's3:GetObject' },
+    { Action: 's3:ListBucket', Resource: `arn:aws:s3:::${Bucket}`, Condition },
+  );
+  await refusedWith('NoSuchKey', bob.getObject(none));
+  await refusedWith('AccessDenied', bob.getObject({ Bucket, Key: 'private/none' }));
 });
 
 test('an explicit deny holds for the owner, too, who can always take the policy back', async () => {

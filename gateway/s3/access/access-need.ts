@@ -8,4 +8,6 @@ export interface AccessNeed {
   key: string;
   /** The version that the request names. */
   versionId: string | undefined;
+  /** Of a listing that is only asked for to find out about one key: that key. */
+  prefix?: string | undefined;
 }

@@ -89,6 +89,11 @@ export class Guard {
     this.#watches.set(bucket, check);
   }
 
+  /** The bucket has changed: what is kept of it is of no more use. */
+  forget(bucket: string): void {
+    this.#source.forget(bucket);
+  }
+
   settings(bucket: string): BucketSettings | undefined {
     return this.#judged.get(bucket)?.settings;
   }
@@ -254,6 +259,13 @@ const OF_UPLOADS = [
 ] as const satisfies readonly (keyof Meta)[];
 const CHANGES = ['setObjectTags', 'setObjectExtras'] as const satisfies readonly (keyof Meta)[];
 
+/** Those after which kept settings are out of date for certain: no later request needs to find out. */
+const CHANGING: ReadonlySet<string> = new Set<keyof Meta>([
+  'deleteBucket',
+  'setBucketConfig',
+  'setVersioning',
+]);
+
 /** Those that make events. */
 const EVENTFUL: ReadonlySet<string> = new Set<keyof Meta>([
   'putObject',
@@ -309,7 +321,8 @@ for (const name of STEPS) {
     const call = (expect: BucketState | undefined) =>
       (this.meta[name] as unknown as Call)(this.inState(name, command, expect), options);
     // Whoever names the state himself also decides what happens when it has changed.
-    return named === undefined ? this.guard.step(bucket, call) : call(named);
+    const answer = named === undefined ? this.guard.step(bucket, call) : call(named);
+    return CHANGING.has(name) ? answer.finally(() => this.guard.forget(bucket)) : answer;
   };
 }
 for (const name of OF_UPLOADS) {

@@ -163,6 +163,6 @@ test('CreateBucket needs the rights to set what its headers set', () => {
 
 test('resources are written as ARNs', () => {
   assert.equal(resourceArn({ bucket: '', key: '' }), '*');
-  assert.equal(resourceArn(missingKeyNeed({ bucket: 'b' })), 'arn:aws:s3:::b');
+  assert.equal(resourceArn(missingKeyNeed({ bucket: 'b', key: 'k' })), 'arn:aws:s3:::b');
   assert.equal(resourceArn({ bucket: 'b', key: '/a//../*' }), 'arn:aws:s3:::b//a//../*');
 });

@@ -103,10 +103,10 @@ export function deleteNeeds(
 
 /**
  * The right without which nobody is told that a key is not there: GET, HEAD and the source of a copy
- * then answer AccessDenied instead of NoSuchKey.
+ * then answer AccessDenied instead of NoSuchKey. Judged as a listing with the key as its prefix.
  */
-export function missingKeyNeed({ bucket }: { bucket: string }): AccessNeed {
-  return { action: 's3:ListBucket', bucket, key: '', versionId: undefined };
+export function missingKeyNeed({ bucket, key }: { bucket: string; key: string }): AccessNeed {
+  return { action: 's3:ListBucket', bucket, key: '', versionId: undefined, prefix: key };
 }
 
 /** `arn:aws:s3:::bucket/key` of a need; `*` for the service. */

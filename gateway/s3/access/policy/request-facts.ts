@@ -226,7 +226,7 @@ const FINDERS: ReadonlyMap<string, (question: Question) => Values> = new Map<
     },
   ],
   ['s3:objectcreationoperation', ({ facts }) => [String(CREATING.has(facts.operation))]],
-  ['s3:prefix', ({ facts }) => one(facts.query.get('prefix'))],
+  ['s3:prefix', ({ facts, need }) => one(need.prefix ?? facts.query.get('prefix'))],
   ['s3:requestobjecttag/', ({ facts, key }) => tagValue(requestTags(facts), key)],
   ['s3:requestobjecttagkeys', ({ facts }) => requestTags(facts)?.map((tag) => tag.key)],
   ['s3:resourceaccount', ({ facts }) => [facts.resourceAccount]],
