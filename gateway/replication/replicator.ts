@@ -78,9 +78,7 @@ async function replicate(
   const source = opened.value;
   try {
     const { object } = source;
-    // Replaced (a null version), replicated before, or somebody else's replica.
-    const due = object.version === event.version && object.replication === 'PENDING';
-    if (!due) return { kind: 'done' };
+    if (!isDue(event, object)) return { kind: 'done' };
     const rules = rulesFor(config, key, object.tags ?? []);
     // Only the client could read it.
     const closed = object.encryption?.algorithm === 'customer';
@@ -103,6 +101,15 @@ async function replicate(
   } finally {
     source.close();
   }
+}
+
+/**
+ * Not what was replaced (a null version), replicated before, or is somebody else's replica. An update
+ * counts whatever the status says: it may have come while the version was being replicated.
+ */
+function isDue(event: StoredEvent, { version, replication }: ObjectRecord): boolean {
+  if (version !== event.version || replication === 'REPLICA') return false;
+  return replication === 'PENDING' || isUpdate(event);
 }
 
 function isUpdate({ type }: StoredEvent): boolean {

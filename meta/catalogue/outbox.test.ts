@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { EventQueue, EventType, Origin, StoredEvent } from '../protocol.ts';
+import {
+  EVENT_LEASES_MAX,
+  type EventQueue,
+  type EventType,
+  type Origin,
+  type StoredEvent,
+} from '../protocol.ts';
 import { type Catalogue, createCatalogue } from './catalogue.ts';
 import {
   checkInvariants,
@@ -189,6 +195,28 @@ test('a bucket is worked on by one holder at a time, until its lease has ended',
   assert.deepEqual(await lease('one'), mine);
   clock.ms += 1001;
   assert.deepEqual(await lease('two'), mine);
+});
+
+test('with more buckets than leases each bucket has its turn', async () => {
+  const world = await createWorld();
+  const { catalogue } = world;
+  const buckets = EVENT_LEASES_MAX + 5;
+  for (let index = 0; index < buckets; index++) {
+    const name = `bucket-${index}`;
+    const configs = { notification: '{}' };
+    value(await catalogue.createBucket({ name, owner: OWNER, region: 'r', configs }));
+    await world.put(name, 'k', 0);
+  }
+  const command = { queue: 'notification' as const, holder: 'one', leaseMs: 60_000 };
+  const first = await catalogue.leaseEvents(command);
+  assert.equal(first.leases.length, EVENT_LEASES_MAX);
+  const second = await catalogue.leaseEvents(command);
+  assert.deepEqual(
+    second.leases.map(({ bucketId }) => bucketId),
+    [1, 2, 3, 4, 5].map((index) => EVENT_LEASES_MAX + index),
+  );
+  const third = await catalogue.leaseEvents(command);
+  assert.deepEqual(third, first);
 });
 
 test('a settled event is gone, a postponed one keeps what is left to do', async () => {

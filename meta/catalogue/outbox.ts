@@ -32,6 +32,8 @@ import { PENDING, type Runner } from './runner.ts';
 
 /** A lease is renewed when less than this share of it is left. */
 const RENEW_SHARE = 0.6;
+/** Holders whose turn is remembered. */
+const TURNS_MAX = 1000;
 /** Events that one commit settles. */
 const SETTLE_BATCH = 500;
 
@@ -102,9 +104,12 @@ export function createOutbox({ store, runner, eventsMax }: OutboxSettings): Even
     throw new Failure('unavailable', `the outbox lost too many races: ${answer.refusal}`);
   }
 
-  /** The first event of every bucket that has some: its name is in there. */
-  async function* firstEvents(queue: EventQueue): AsyncGenerator<EventLease> {
-    let after = 0;
+  /** With which bucket a holder of very many begins the next time: each has its turn. */
+  const turns = new Map<string, number>();
+
+  /** The first event of every bucket after one that has some: its name is in there. */
+  async function* firstEvents(queue: EventQueue, from: number): AsyncGenerator<EventLease> {
+    let after = from;
     for (;;) {
       const [row] = await store.range({ ...eventsAfterBucket(queue, after), limit: 1 });
       if (row === undefined) return;
@@ -116,10 +121,16 @@ export function createOutbox({ store, runner, eventsMax }: OutboxSettings): Even
   return {
     async leaseEvents({ queue, holder, leaseMs }) {
       const leases: EventLease[] = [];
-      for await (const lease of firstEvents(queue)) {
+      const turn = `${queue} ${holder}`;
+      const from = turns.get(turn) ?? 0;
+      turns.delete(turn);
+      for await (const lease of firstEvents(queue, from)) {
         const key = eventBookKey(lease.bucketId, queue, 'lease', 0);
         const mine = await must([key], (draft) => leaseStep(draft, key, { holder, leaseMs }));
-        if (mine && leases.push(lease) === EVENT_LEASES_MAX) break;
+        if (!mine || leases.push(lease) < EVENT_LEASES_MAX) continue;
+        if (turns.size >= TURNS_MAX) turns.clear();
+        turns.set(turn, lease.bucketId);
+        break;
       }
       return { leases };
     },

@@ -4,6 +4,7 @@ import { describe, test } from 'node:test';
 import type { ReplicationRule } from '@aws-sdk/client-s3';
 import { systemClock } from '../../base/clock.ts';
 import { resyncBucket } from '../../gateway/main.ts';
+import { ENCRYPTION } from '../support/encryption.ts';
 import {
   bytesOf,
   codeOf,
@@ -18,6 +19,7 @@ import {
 const far = useServer();
 const near = useInspectedServer({
   config: {
+    encryption: ENCRYPTION,
     replicaTargets: [
       {
         name: 'far',
@@ -237,6 +239,45 @@ describe('bucket replication', () => {
     await completed(from, 'k');
     const { Versions } = await far.s3.listObjectVersions({ Bucket: to });
     assert.equal(Versions?.length, 1);
+  });
+
+  test('tags that change while the version is on its way arrive, too', async () => {
+    const { from, to } = await pair();
+    const body = Buffer.alloc(8 * MIB, 'slow');
+    for (let round = 0; round < 4; round++) {
+      const Key = `k${round}`;
+      await near.s3.putObject({ Bucket: from, Key, Body: body });
+      await new Promise((resolve) => setTimeout(resolve, 60 * round));
+      const TagSet = [{ Key: 'round', Value: String(round) }];
+      await near.s3.putObjectTagging({ Bucket: from, Key, Tagging: { TagSet } });
+      await until('the tags', async () => {
+        const tagging = await far.s3.getObjectTagging({ Bucket: to, Key }).catch(() => undefined);
+        return JSON.stringify(tagging?.TagSet) === JSON.stringify(TagSet);
+      });
+    }
+  });
+
+  test('encrypted objects are sent in the clear and encrypted there as the bucket says', async () => {
+    const { from, to } = await pair();
+    const ServerSideEncryption = 'AES256' as const;
+    const body = Buffer.alloc(2 * MIB + 1, 'secret');
+    await near.s3.putObject({ Bucket: from, Key: 'k', Body: body, ServerSideEncryption });
+    const place = { Bucket: from, Key: 'parts' };
+    const { UploadId } = await near.s3.createMultipartUpload({ ...place, ServerSideEncryption });
+    const part = await near.s3.uploadPart({ ...place, UploadId, PartNumber: 7, Body: body });
+    const Parts = [{ PartNumber: 7, ETag: part.ETag }];
+    await near.s3.completeMultipartUpload({ ...place, UploadId, MultipartUpload: { Parts } });
+    const customer = {
+      SSECustomerAlgorithm: 'AES256',
+      SSECustomerKey: Buffer.alloc(32, 1).toString('base64'),
+    };
+    await near.s3.putObject({ Bucket: from, Key: 'theirs', Body: 'x', ...customer });
+    for (const Key of ['k', 'parts']) {
+      await completed(from, Key);
+      sameBytes(await bytesOf(await far.s3.getObject({ Bucket: to, Key })), body);
+    }
+    const theirs = await near.s3.headObject({ Bucket: from, Key: 'theirs', ...customer });
+    assert.equal(theirs.ReplicationStatus, undefined);
   });
 
   test('what cannot be asked stays PENDING; what is refused is FAILED', async () => {
