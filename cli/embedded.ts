@@ -39,6 +39,8 @@ const META_MAP_BYTES = 32 * 1024 ** 3;
 interface EmbeddedOptions {
   /** Undefined: a temporary one, removed by `stop`. */
   folder: string | undefined;
+  /** Of lifecycle rules; a real one by default. */
+  lifecycleDayMs?: number | undefined;
   effects: Effects;
   log: Log;
 }
@@ -86,6 +88,7 @@ async function start(config: GatewayConfig, options: EmbeddedOptions): Promise<E
         expectedNodes: NODES.length,
         // All folders are on one disk, which ends with this process: a journal would add nothing.
         journal: 'off',
+        lifecycleDayMs: options.lifecycleDayMs,
       },
       { effects, log, secret: NO_SECRET, connectNode: find },
     );

@@ -33,6 +33,7 @@ const CARE = [
   'repairRate',
   'nodeOutAfter',
   'eventBacklog',
+  'lifecycleDay',
 ].map((name) => `meta.${name}`);
 const GATEWAY = [
   'root',

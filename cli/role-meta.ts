@@ -22,6 +22,7 @@ export async function runMeta(settings: Settings): Promise<void> {
         scrubPeriodMs: settings.meta.scrubEvery,
         orphanWalkMs: settings.meta.orphansEvery,
         eventsMax: settings.meta.eventBacklog,
+        lifecycleDayMs: settings.meta.lifecycleDay,
         repairBytesPerSecond: settings.meta.repairRate,
       },
       {

@@ -193,6 +193,11 @@ export const settingsSchema = z.strictObject({
       .describe(
         'Bytes per second that repair copies, unless an operator sets a rate; 0: no limit.',
       ),
+    lifecycleDay: duration()
+      .default(86_400_000)
+      .describe(
+        'Length of a day of lifecycle rules. Only for tests: with less than a day objects go much too early.',
+      ),
     eventBacklog: z
       .number()
       .int()

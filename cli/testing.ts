@@ -33,6 +33,8 @@ export interface AshlarOptions {
   websiteDomains?: readonly string[];
   /** Keys of SSE-KMS by name; base64 of 32 bytes each. SSE-S3 works without. */
   kmsKeys?: Readonly<Record<string, string>>;
+  /** Length of a day of lifecycle rules, in milliseconds: at least 1,000; a day by default. */
+  lifecycleDayMs?: number;
   /** Folder for the data, kept after `stop`; a temporary one by default. */
   data?: string;
   /** `silent` by default. */
@@ -86,6 +88,7 @@ export async function startAshlar(options: AshlarOptions = {}): Promise<AshlarSe
     },
     {
       folder: options.data,
+      lifecycleDayMs: options.lifecycleDayMs,
       effects: systemEffects,
       log: createLog({ level: options.logLevel ?? 'silent' }),
     },

@@ -97,6 +97,7 @@ export const JOBS = [
   'orphans',
   'snapshot',
   'journal',
+  'lifecycle',
 ] as const;
 export type JobName = (typeof JOBS)[number];
 

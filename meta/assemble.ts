@@ -17,10 +17,12 @@ import { GarbageJob, type ReadableEntry } from './jobs/garbage.ts';
 import { GarbageControl } from './jobs/garbage-control.ts';
 import { JobRows } from './jobs/job.ts';
 import { startLoop } from './jobs/loop.ts';
+import { LifecycleJob, passMs } from './jobs/lifecycle.ts';
 import { RebalanceJob } from './jobs/rebalance.ts';
 import { NodeDirectory } from './jobs/node-directory.ts';
 import type { Meta, NodeView, StoreFill } from './protocol.ts';
 import { behindJournal, createJournaling, type JournalParts } from './journal/create-journaling.ts';
+import { DAY_MS } from './lifecycle-protocol.ts';
 import { createMetaService } from './service.ts';
 
 /** How often silent nodes and leases are looked for. */
@@ -29,6 +31,8 @@ const SWEEP_MS = 500;
 const GARBAGE_BUSY_MS = 20;
 const REBALANCE_PAUSE_MS = 500;
 const REBALANCE_BUSY_MS = 10;
+const LIFECYCLE_PAUSE_MS = 1000;
+const LIFECYCLE_BUSY_MS = 5;
 
 export interface AssembleOptions {
   store: KeyValueStore;
@@ -47,6 +51,8 @@ export interface AssembleOptions {
   eventsMax?: number | undefined;
   /** Bytes of every part of an upload but the last, at least; S3's 5 MiB unless given. */
   partBytesMin?: number | undefined;
+  /** Length of a day of lifecycle rules in milliseconds; DAY_MS but in tests. */
+  lifecycleDayMs?: number | undefined;
   /** The metadata journal; absent: nothing is journaled. */
   journaling?: JournalParts | undefined;
 }
@@ -75,11 +81,13 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
   });
   const { journaling: parts } = options;
   const readStore = parts === undefined ? store : behindJournal(store, parts.journal, effects);
+  const { eventsMax, partBytesMin, lifecycleDayMs = DAY_MS } = options;
   const catalogue = createCatalogue({
     store: readStore,
     effects,
-    eventsMax: options.eventsMax,
-    partBytesMin: options.partBytesMin,
+    eventsMax,
+    partBytesMin,
+    lifecycleDayMs,
   });
   const directory = new NodeDirectory(() => cluster.view(), options.connectNode);
   const garbage = new GarbageJob({
@@ -127,13 +135,21 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
     log,
   });
   await rebalance.restore();
+  const lifecycle = new LifecycleJob({
+    work: catalogue.lifecycle,
+    rows,
+    clock: effects.clock,
+    log,
+    dayMs: lifecycleDayMs,
+  });
+  await lifecycle.restore();
   const membership = createMembership({ cluster, stats: (id) => directory.stats(id) });
   const admin = createAdminService({
     meta,
     usage: () => catalogue.totalUsage(),
     fill: options.fill,
     membership,
-    jobs: [...jobs.list, rebalance, collecting, ...(journaling?.jobs ?? [])],
+    jobs: [...jobs.list, rebalance, collecting, lifecycle, ...(journaling?.jobs ?? [])],
     journal: journaling?.admin,
     histogram: () => jobs.histogram(),
     inspect: jobs.inspect,
@@ -162,8 +178,21 @@ export async function assembleMeta(options: AssembleOptions): Promise<AssembledM
         busyMs: REBALANCE_BUSY_MS,
         round: () => rebalance.round(),
       };
+      const expire = {
+        name: 'lifecycle',
+        pauseMs: Math.min(LIFECYCLE_PAUSE_MS, passMs(lifecycleDayMs) / 2),
+        busyMs: LIFECYCLE_BUSY_MS,
+        round: () => lifecycle.round(),
+      };
       journaling?.start();
-      for (const loop of [sweep, collect, move, ...jobs.loops, ...(journaling?.loops ?? [])])
+      for (const loop of [
+        sweep,
+        collect,
+        move,
+        expire,
+        ...jobs.loops,
+        ...(journaling?.loops ?? []),
+      ])
         loops.push(startLoop({ ...loop, effects, log }));
     },
     async stop() {

@@ -1,5 +1,6 @@
 /** The settings of the metadata service. */
 import { z } from 'zod';
+import { DAY_MS } from './lifecycle-protocol.ts';
 
 const MIB = 1024 ** 2;
 const TIB = 1024 ** 4;
@@ -110,6 +111,15 @@ export const metaConfigSchema = z.strictObject({
     .min(MIB)
     .default(256 * MIB)
     .describe('Bytes of metadata journal after which a snapshot is due.'),
+  lifecycleDayMs: z
+    .number()
+    .int()
+    .min(1000)
+    .max(DAY_MS)
+    .default(DAY_MS)
+    .describe(
+      'Length of a day of lifecycle rules, in milliseconds. Only for tests: objects go much too early.',
+    ),
   eventsMax: z
     .number()
     .int()

@@ -148,6 +148,7 @@ async function run(
     garbagePauseMs,
     healing,
     eventsMax: config.eventsMax,
+    lifecycleDayMs: config.lifecycleDayMs,
     journaling,
   });
   const { meta, admin, cluster, garbage } = assembled;

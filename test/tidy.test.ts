@@ -58,6 +58,7 @@ const WALLS: readonly [prefix: string, allowed: readonly string[]][] = [
       'storage-node/protocol.ts',
       'storage-node/client.ts',
       'meta/protocol.ts',
+      'meta/lifecycle-protocol.ts',
       'meta/client.ts',
       'meta/admin-protocol.ts',
     ],
@@ -70,6 +71,7 @@ const WALLS: readonly [prefix: string, allowed: readonly string[]][] = [
     [
       'base/',
       'meta/protocol.ts',
+      'meta/lifecycle-protocol.ts',
       'gateway/object/engine.ts',
       'gateway/keys/protocol.ts',
       'gateway/keys/context.ts',

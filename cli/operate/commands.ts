@@ -180,12 +180,14 @@ const JOB_VERBS = [
   ['rebalance', 'Move data to where the layout wants it.', 'run'],
   ['scrub', 'Read and verify every replica.', 'start'],
   ['gc', 'Remove what was deleted, overwritten, aborted or never committed.', 'run'],
+  ['lifecycle', 'Expire what the lifecycle rules of buckets say.', 'run'],
 ] as const;
 const JOBS_OF = {
   repair: ['repair'],
   rebalance: ['rebalance'],
   scrub: ['scrub', 'journal'],
   gc: ['garbage', 'orphans'],
+  lifecycle: ['lifecycle'],
 } as const;
 
 function addJobs(program: Command, load: Load): void {
@@ -204,7 +206,7 @@ function addJobs(program: Command, load: Load): void {
     ] as const;
     for (const [word, action, help] of actions) {
       const command = verb(parent, word, help);
-      if (name !== 'gc' && action !== 'pause') {
+      if (name !== 'gc' && name !== 'lifecycle' && action !== 'pause') {
         command.option(
           '--rate <SIZE>',
           'Bytes per second from now on, such as 50MiB; 0: no limit.',

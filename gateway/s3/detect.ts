@@ -77,9 +77,9 @@ const BUCKET_RESOURCES: Readonly<Record<string, Methods>> = {
     DELETE: '!DeleteBucketInventoryConfiguration',
   },
   lifecycle: {
-    GET: '!GetBucketLifecycleConfiguration',
-    PUT: '!PutBucketLifecycleConfiguration',
-    DELETE: '!DeleteBucketLifecycle',
+    GET: 'GetBucketLifecycleConfiguration',
+    PUT: 'PutBucketLifecycleConfiguration',
+    DELETE: 'DeleteBucketLifecycle',
   },
   location: { GET: 'GetBucketLocation' },
   logging: { GET: 'GetBucketLogging', PUT: 'PutBucketLogging' },

@@ -183,6 +183,10 @@ export const ERRORS = {
   NoSuchBucketPolicy: { status: 404, message: 'The bucket policy does not exist' },
   NoSuchCORSConfiguration: { status: 404, message: 'The CORS configuration does not exist' },
   NoSuchKey: { status: 404, message: 'The specified key does not exist.' },
+  NoSuchLifecycleConfiguration: {
+    status: 404,
+    message: 'The lifecycle configuration does not exist.',
+  },
   NoSuchObjectLockConfiguration: {
     status: 404,
     message: 'The specified object does not have a ObjectLock configuration.',

@@ -19,6 +19,7 @@ import { deleteBucketCors } from './operations/delete-bucket-cors.ts';
 import { deleteBucketPolicy } from './operations/delete-bucket-policy.ts';
 import { deleteBucketEncryption } from './operations/delete-bucket-encryption.ts';
 import { deleteBucketReplication } from './operations/delete-bucket-replication.ts';
+import { deleteBucketLifecycle } from './operations/delete-bucket-lifecycle.ts';
 import { deleteBucketTagging } from './operations/delete-bucket-tagging.ts';
 import { deleteBucketWebsite } from './operations/delete-bucket-website.ts';
 import { deleteBucket } from './operations/delete-bucket.ts';
@@ -27,6 +28,7 @@ import { deleteObject } from './operations/delete-object.ts';
 import { deleteObjects } from './operations/delete-objects.ts';
 import { getBucketCors } from './operations/get-bucket-cors.ts';
 import { getBucketEncryption } from './operations/get-bucket-encryption.ts';
+import { getBucketLifecycleConfiguration } from './operations/get-bucket-lifecycle-configuration.ts';
 import { getBucketLocation } from './operations/get-bucket-location.ts';
 import { getBucketPolicyStatus } from './operations/get-bucket-policy-status.ts';
 import { getBucketPolicy } from './operations/get-bucket-policy.ts';
@@ -57,6 +59,7 @@ import { putBucketNotificationConfiguration } from './operations/put-bucket-noti
 import { putBucketEncryption } from './operations/put-bucket-encryption.ts';
 import { putBucketLogging } from './operations/put-bucket-logging.ts';
 import { putBucketReplication } from './operations/put-bucket-replication.ts';
+import { putBucketLifecycleConfiguration } from './operations/put-bucket-lifecycle-configuration.ts';
 import { putBucketTagging } from './operations/put-bucket-tagging.ts';
 import { putBucketVersioning } from './operations/put-bucket-versioning.ts';
 import { putObjectLegalHold } from './operations/put-object-legal-hold.ts';
@@ -99,6 +102,9 @@ export const REGISTRY: Readonly<Record<OperationName, AnyOperation>> = {
   GetBucketCors: getBucketCors,
   PutBucketCors: putBucketCors,
   DeleteBucketCors: deleteBucketCors,
+  GetBucketLifecycleConfiguration: getBucketLifecycleConfiguration,
+  PutBucketLifecycleConfiguration: putBucketLifecycleConfiguration,
+  DeleteBucketLifecycle: deleteBucketLifecycle,
   GetObjectLockConfiguration: getObjectLockConfiguration,
   PutObjectLockConfiguration: putObjectLockConfiguration,
   GetBucketWebsite: getBucketWebsite,

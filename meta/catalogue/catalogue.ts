@@ -6,6 +6,7 @@
 import type { Effects } from '../../base/clock.ts';
 import { Failure } from '../../base/failure.ts';
 import type { KeyValueStore } from '../engine/kv.ts';
+import { DAY_MS } from '../lifecycle-protocol.ts';
 import type { BucketUsage, EventMethods, Meta } from '../protocol.ts';
 import { type Accounts, createAccounts } from './accounts.ts';
 import { createAttempts } from './attempts.ts';
@@ -17,6 +18,7 @@ import { createDataKeys } from './data-keys.ts';
 import { EVENTS_MAX } from './event-scope.ts';
 import { createGarbage, type GarbageQueue } from './garbage.ts';
 import { createIds } from './ids.ts';
+import { createLifecycle, type LifecycleWork } from './lifecycle.ts';
 import { createListing } from './listing.ts';
 import { createVersionListing } from './list-versions.ts';
 import { createObjects } from './objects.ts';
@@ -78,6 +80,7 @@ export interface Catalogue extends CatalogueMethods {
   readonly blobs: Blobs;
   readonly accounts: Accounts;
   readonly dataKeys: ReturnType<typeof createDataKeys>;
+  readonly lifecycle: LifecycleWork;
   /** Buckets in the store. */
   bucketCount(): Promise<number>;
   /** Holds the rows against each other (`recount.ts`). Returns how many blobs there were at the start. */
@@ -97,6 +100,8 @@ export interface CatalogueSettings {
   eventsMax?: number | undefined;
   /** Bytes of every part of an upload but the last, at least; S3's 5 MiB unless given. */
   partBytesMin?: number | undefined;
+  /** Length of a day of lifecycle rules in milliseconds; DAY_MS but in tests. */
+  lifecycleDayMs?: number | undefined;
 }
 
 /**
@@ -152,6 +157,14 @@ export function createCatalogue(settings: CatalogueSettings): Catalogue {
     dataKeys: createDataKeys({ store, runner }),
     repairs: createRepairs({ store, runner, lane }),
     blobs: createBlobs(store),
+    lifecycle: createLifecycle({
+      store,
+      buckets,
+      turns,
+      lane,
+      eventsMax,
+      dayMs: settings.lifecycleDayMs ?? DAY_MS,
+    }),
     recount: (options) =>
       recount({
         ...options,

@@ -48,6 +48,7 @@ export function serverSettings(): Record<string, unknown> {
         ...rest,
       })),
     },
+    meta: { lifecycleDay: `${DAY_SECONDS}s` },
     encryption: { kms: { keys: KMS_KEYS.map((name) => `${name}=${keyText(name)}`) } },
   };
 }

@@ -26,6 +26,7 @@ export interface TestServer {
 }
 
 export interface ServerOptions {
+  lifecycleDayMs?: number;
   region?: string;
   domains?: readonly string[];
   signatureV2?: boolean;

@@ -11,6 +11,7 @@ import { type PartEncryption, parsePartEncryption } from '../encryption/headers.
 import { encryptionHeaders } from '../encryption/replies.ts';
 import { S3Error } from '../errors.ts';
 import { checksumHeader } from '../ingest.ts';
+import { expirationOfStored } from '../lifecycle.ts';
 import { locationOf } from '../location.ts';
 import { type Context, defineOperation } from '../operation.ts';
 import { uploadIdParameter } from '../parameters.ts';
@@ -42,6 +43,7 @@ interface Output {
   result: CompleteMultipartUploadResult;
   versionId: string | undefined;
   encryption: ShownEncryption | undefined;
+  expiration: string | undefined;
 }
 
 /** CompleteMultipartUpload: joins the parts that were named, in one step. */
@@ -75,11 +77,13 @@ export const completeMultipartUpload = defineOperation<Input, Output>({
     const { etag, checksum } = completed;
     const result = { location: locationOf(host, bucket, key), bucket, key, etag, checksum };
     const versionId = writtenVersionId(completed);
-    return { result, versionId, encryption: completed.encryption };
+    const expiration = await expirationOfStored(input, completed, context);
+    return { result, versionId, encryption: completed.encryption, expiration };
   },
-  serialize: ({ result, versionId, encryption }) =>
+  serialize: ({ result, versionId, encryption, expiration }) =>
     xmlReply(completeMultipartUploadResult(result), {
       'x-amz-version-id': versionId,
+      'x-amz-expiration': expiration,
       ...encryptionHeaders(encryption),
     }),
 });

@@ -31,6 +31,7 @@ import { writtenEncryptionHeaders } from '../encryption/replies.ts';
 import { withTarget } from '../encryption/target-watch.ts';
 import { S3Error } from '../errors.ts';
 import { checksumAlgorithm, ingest } from '../ingest.ts';
+import { expirationOfStored } from '../lifecycle.ts';
 import { parseStorageClass, parseSystemMetadata, parseUserMetadata } from '../metadata.ts';
 import { checkLockOfNew, parseLockHeaders } from '../object-lock.ts';
 import { type Context, defineOperation } from '../operation.ts';
@@ -73,6 +74,8 @@ interface Output {
   versionId: string | undefined;
   sourceVersionId: string | undefined;
   encryption: ObjectEncryption | undefined;
+  /** Of the copy: its identity. */
+  version: string;
 }
 
 /**
@@ -81,7 +84,7 @@ interface Output {
  * no other algorithm is asked for, its checksum. Between modes of encryption the bytes are written
  * anew, up to 5 GiB; within SSE-S3 and within SSE-KMS only the data key is wrapped anew.
  */
-export const copyObject = defineOperation<Input, Output>({
+export const copyObject = defineOperation<Input, Output & { expiration: string | undefined }>({
   name: 'CopyObject',
   permission: 's3:PutObject',
   body: 'none',
@@ -124,13 +127,16 @@ export const copyObject = defineOperation<Input, Output>({
         copyOnce(input, target, context),
       );
       const again = !answer.ok && answer.refusal === 'SourceChanged' && attempt < ATTEMPTS_MAX;
-      if (!again) return unwrap(answer, input);
+      if (again) continue;
+      const output = unwrap(answer, input);
+      return { ...output, expiration: await expirationOfStored(input, output, context) };
     }
   },
-  serialize: ({ result, versionId, sourceVersionId, encryption }) =>
+  serialize: ({ result, versionId, sourceVersionId, encryption, expiration }) =>
     xmlReply(copyObjectResult(result), {
       'x-amz-version-id': versionId,
       'x-amz-copy-source-version-id': sourceVersionId,
+      'x-amz-expiration': expiration,
       ...writtenEncryptionHeaders(encryption),
     }),
 });
@@ -236,7 +242,8 @@ function copied(
   const { etag, modifiedMs } = written;
   const versionId = writtenVersionId(written);
   const result = { etag, modifiedMs, checksum };
-  return { ok: true, value: { result, versionId, sourceVersionId, encryption } };
+  const { version } = written;
+  return { ok: true, value: { result, versionId, sourceVersionId, encryption, version } };
 }
 
 /**

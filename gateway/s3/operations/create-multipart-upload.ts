@@ -14,6 +14,7 @@ import { writtenEncryptionHeaders } from '../encryption/replies.ts';
 import { withTarget } from '../encryption/target-watch.ts';
 import { S3Error } from '../errors.ts';
 import { checksumAlgorithm } from '../ingest.ts';
+import { abortHeaders } from '../lifecycle.ts';
 import { parseSystemMetadata, parseUserMetadata } from '../metadata.ts';
 import { checkLockOfNew, parseLockHeaders } from '../object-lock.ts';
 import { defineOperation } from '../operation.ts';
@@ -39,6 +40,7 @@ interface Input {
 
 interface Output {
   upload: Upload;
+  abort: Record<string, string>;
   named: boolean;
 }
 
@@ -62,7 +64,7 @@ export const createMultipartUpload = defineOperation<Input, Output>({
       named: headers['x-amz-checksum-algorithm'] !== undefined,
     };
   },
-  async execute({ named, tags, lock, encryption: requested, acl, ...upload }, context) {
+  async execute({ named, tags, lock, encryption: requested, acl, ...name }, context) {
     const { meta, account, signal, settings } = context;
     checkLockOfNew(lock, settings, context.clock.now());
     const written = await writtenAccess(acl, context);
@@ -70,7 +72,7 @@ export const createMultipartUpload = defineOperation<Input, Output>({
       // Each part asks for the data key again: the upload may outlive this gateway.
       const sealed = target && (await context.encryption.keys.create(target));
       const command = {
-        ...upload,
+        ...name,
         ...(tags && { tags }),
         ...(lock && { lock }),
         ...(sealed && { encryption: sealed.encryption }),
@@ -79,11 +81,13 @@ export const createMultipartUpload = defineOperation<Input, Output>({
       const answer = await context.access.inState((expect) =>
         meta.createUpload({ ...command, ...written(), expect }, { signal }),
       );
-      return { upload: unwrap(answer, upload), named };
+      const upload = unwrap(answer, name);
+      return { upload, named, abort: abortHeaders(context.settings, upload) };
     });
   },
-  serialize: ({ upload, named }) =>
+  serialize: ({ upload, named, abort }) =>
     xmlReply(initiateMultipartUploadResult(upload), {
+      ...abort,
       'x-amz-checksum-algorithm': named ? upload.checksum?.algorithm : undefined,
       'x-amz-checksum-type': named ? upload.checksum?.type : undefined,
       ...writtenEncryptionHeaders(upload.encryption),

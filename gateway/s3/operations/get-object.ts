@@ -1,5 +1,6 @@
 import type { OpenedObject } from '../../object/engine.ts';
 import { evaluateReadConditions } from '../conditions.ts';
+import { addExpiration } from '../lifecycle.ts';
 import {
   parseRead,
   READ_QUERY,
@@ -29,7 +30,11 @@ export const getObject = defineOperation<ReadInput, RawReply>({
       if (encryption !== undefined || input.customer !== undefined) {
         await context.encryption.unlock(opened, input.customer);
       }
-      return await replyWith(input, opened);
+      const reply = await replyWith(input, opened);
+      if (versionId === undefined) {
+        addExpiration(reply.headers, context.settings, key, opened.object);
+      }
+      return reply;
     } catch (error) {
       opened.close();
       throw error;

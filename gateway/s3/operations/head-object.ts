@@ -1,5 +1,6 @@
 import type { FoundObject } from '../../../meta/protocol.ts';
 import { evaluateReadConditions } from '../conditions.ts';
+import { addExpiration } from '../lifecycle.ts';
 import {
   parseRead,
   READ_QUERY,
@@ -24,7 +25,11 @@ export const headObject = defineOperation<ReadInput, RawReply>({
   async execute(input, context) {
     refuseAnonymousOverrides(input, context.payload.account === undefined);
     const { found, selection } = await select(input, context);
-    return readReply(input, found, selection);
+    const reply = readReply(input, found, selection);
+    if (input.versionId === undefined) {
+      addExpiration(reply.headers, context.settings, input.key, found.object);
+    }
+    return reply;
   },
   serialize: (reply) => reply,
 });

@@ -1,4 +1,5 @@
 import { LIST_PAGE_MAX, PART_NUMBER_MAX, type UploadName } from '../../../meta/protocol.ts';
+import { abortHeaders } from '../lifecycle.ts';
 import { defineOperation } from '../operation.ts';
 import {
   countParameter,
@@ -18,8 +19,13 @@ interface Input extends UploadName {
   encoding: EncodingType | undefined;
 }
 
+interface Output {
+  result: ListPartsResult;
+  abort: Record<string, string>;
+}
+
 /** ListParts: the parts of an open upload, by number. */
-export const listParts = defineOperation<Input, ListPartsResult>({
+export const listParts = defineOperation<Input, Output>({
   name: 'ListParts',
   permission: 's3:ListMultipartUploadParts',
   body: 'none',
@@ -34,14 +40,15 @@ export const listParts = defineOperation<Input, ListPartsResult>({
       encoding: encodingParameter(query),
     };
   },
-  async execute({ partNumberMarker, maxParts, encoding, ...name }, { meta, accounts, signal }) {
+  async execute({ partNumberMarker, maxParts, encoding, ...name }, context) {
+    const { meta, accounts, signal } = context;
     // No part has a number beyond the limit, so a marker beyond it is as good as the limit.
     const after = Math.min(partNumberMarker, PART_NUMBER_MAX);
     const page = unwrap(
       await meta.listParts({ ...name, after, limit: maxParts }, { signal }),
       name,
     );
-    return {
+    const result = {
       upload: page.upload,
       parts: page.parts,
       truncated: page.next !== undefined,
@@ -50,6 +57,7 @@ export const listParts = defineOperation<Input, ListPartsResult>({
       encoding,
       names: await accounts.names(ownersOf(page.upload)),
     };
+    return { result, abort: abortHeaders(context.settings, page.upload) };
   },
-  serialize: (result) => xmlReply(listPartsResult(result)),
+  serialize: ({ result, abort }) => xmlReply(listPartsResult(result), abort),
 });

@@ -18,6 +18,7 @@ import { writtenEncryptionHeaders } from '../encryption/replies.ts';
 import { storeBody } from '../encryption/store-body.ts';
 import { quoteEtag } from '../etag.ts';
 import { ingest, type IngestResult } from '../ingest.ts';
+import { expirationHeader, expirationOfStored } from '../lifecycle.ts';
 import { parseSystemMetadata, parseUserMetadata } from '../metadata.ts';
 import { checkLockOfNew, parseLockHeaders, requireLockDigest } from '../object-lock.ts';
 import { defineOperation, type Operation } from '../operation.ts';
@@ -51,6 +52,7 @@ export interface PutObjectInput {
 
 export interface PutObjectOutput {
   written: Written;
+  expiration: string | undefined;
   checksum: IngestResult['checksum'];
   encryption: ObjectEncryption | undefined;
   /** Of the whole object, after an append. */
@@ -96,6 +98,7 @@ export const PUT_OBJECT: Operation<PutObjectInput, PutObjectOutput> = {
         checksum: appended.checksum,
         encryption: undefined,
         objectSize: appended.size,
+        expiration: await expirationOfStored(input, appended, context),
       };
     }
     const upload = ingest(context.payload, input, {
@@ -128,10 +131,13 @@ export const PUT_OBJECT: Operation<PutObjectInput, PutObjectOutput> = {
       },
       { sizeHint: input.contentLength },
     );
-    const { checksum } = upload.result();
-    return { written: unwrap(answer, input), checksum, encryption: sealed?.encryption };
+    const written = unwrap(answer, input);
+    const { size, checksum } = upload.result();
+    const version = { size, modifiedMs: written.modifiedMs, tags: input.tags };
+    const expiration = expirationHeader(context.settings, key, version);
+    return { written, checksum, encryption: sealed?.encryption, expiration };
   },
-  serialize({ written, checksum, encryption, objectSize }) {
+  serialize({ written, checksum, encryption, objectSize, expiration }) {
     const headers: RawReply['headers'] = {
       ETag: quoteEtag(written.etag),
       ...(checksum && checksumHeaders({ ...checksum, type: 'FULL_OBJECT' })),
@@ -140,6 +146,7 @@ export const PUT_OBJECT: Operation<PutObjectInput, PutObjectOutput> = {
     const versionId = writtenVersionId(written);
     if (versionId !== undefined) headers['x-amz-version-id'] = versionId;
     if (objectSize !== undefined) headers['x-amz-object-size'] = objectSize;
+    if (expiration !== undefined) headers['x-amz-expiration'] = expiration;
     return { status: 200, headers };
   },
 };
