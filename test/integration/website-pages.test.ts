@@ -26,7 +26,7 @@ async function allow(Bucket: string, statements: [action: string, resource: stri
     Resource: `arn:aws:s3:::${Resource}`,
   }));
   // New buckets are closed to the public.
-  await server.meta.setBucketConfig({ bucket: Bucket, name: 'public-access-block' });
+  await server.s3.deletePublicAccessBlock({ Bucket });
   const Policy = JSON.stringify({ Version: '2012-10-17', Statement });
   await server.s3.putBucketPolicy({ Bucket, Policy });
 }
