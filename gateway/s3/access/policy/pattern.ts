@@ -93,11 +93,6 @@ export function variablesOf(pattern: Pattern): string[] {
   return pattern.tokens.flatMap((token) => (token.kind === 'variable' ? [token.key] : []));
 }
 
-/** Whether the pattern stands for one fixed text. */
-export function isFixed(pattern: Pattern): boolean {
-  return pattern.tokens.every((token) => token.kind === 'text');
-}
-
 /** The parts between stars; `undefined` when a variable has no value, or more than one. */
 function partsOf(tokens: readonly Token[], lookup: ConditionLookup): Part[] | undefined {
   const parts: Part[] = [];
