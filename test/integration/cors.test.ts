@@ -188,6 +188,22 @@ test('an actual request of an allowed origin says so, also when it is refused or
   ]);
 });
 
+test('a form that a page posts is answered for its origin, also when it is refused', async () => {
+  const bucket = await bucketWith({ AllowedOrigins: [ORIGIN], AllowedMethods: ['POST'] });
+  const form = new FormData();
+  form.set('key', 'a');
+  form.set('file', new Blob(['content']));
+  const url = `${server.endpoint}/${bucket}`;
+  const answer = await fetch(url, { method: 'POST', body: form, headers: { origin: ORIGIN } });
+  assert.equal(answer.status, 403, await answer.text());
+  assert.deepEqual(corsOf(answer.headers), {
+    'access-control-allow-origin': ORIGIN,
+    'access-control-allow-methods': 'POST',
+    'access-control-allow-credentials': 'true',
+    vary: VARY,
+  });
+});
+
 test('without an Origin, without rules and after DeleteBucketCors nothing is said', async () => {
   const Bucket = await bucketWith(RULE);
   await server.s3.putObject({ Bucket, Key: 'a', Body: 'x' });

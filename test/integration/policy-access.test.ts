@@ -7,6 +7,7 @@ import {
   encodePublicAccessBlock,
   PUBLIC_ACCESS_BLOCK_CONFIG,
 } from '../../gateway/s3/access/public-access-block.ts';
+import { ENCRYPTION } from '../support/encryption.ts';
 import { bytesOf, codeOf, refusedWith, useInspectedServer } from '../support/server.ts';
 
 const ANN = {
@@ -23,7 +24,13 @@ const BOB = {
 };
 const BOB_ARN = 'arn:aws:iam::222222222222:root';
 
-const server = useInspectedServer({ config: { newBuckets: 'aws', accounts: [ANN, BOB] } });
+const server = useInspectedServer({
+  config: {
+    newBuckets: 'aws',
+    accounts: [ANN, BOB],
+    encryption: ENCRYPTION,
+  },
+});
 
 let ann: S3;
 let bob: S3;
@@ -372,4 +379,39 @@ test('another account that may write the policy confirms before it locks itself 
   await bob.putBucketPolicy({ Bucket, Policy: away, ConfirmRemoveSelfBucketAccess: true });
   await refusedWith('AccessDenied', bob.getBucketPolicy({ Bucket }));
   assert.equal((await ann.getBucketPolicy({ Bucket })).Policy, away);
+});
+
+test('a policy that demands encryption holds for parts by what their upload was begun with', async () => {
+  const Bucket = await bucketOfAnn();
+  const algorithm = 's3:x-amz-server-side-encryption';
+  await allow(
+    Bucket,
+    { Action: 's3:PutObject' },
+    {
+      Effect: 'Deny',
+      Principal: '*',
+      Action: 's3:PutObject',
+      Condition: { Null: { [algorithm]: true } },
+    },
+    {
+      Effect: 'Deny',
+      Principal: '*',
+      Action: 's3:PutObject',
+      Condition: { StringNotEqualsIfExists: { [algorithm]: 'AES256' } },
+    },
+  );
+  const name = { Bucket, Key: 'sealed' };
+  for (const client of [ann, bob]) {
+    await refusedWith('AccessDenied', client.putObject({ ...name, Body: 'x' }));
+    await refusedWith('AccessDenied', client.createMultipartUpload(name));
+    await client.putObject({ ...name, Body: 'x', ServerSideEncryption: 'AES256' });
+    const { UploadId } = await client.createMultipartUpload({
+      ...name,
+      ServerSideEncryption: 'AES256',
+    });
+    const { ETag } = await client.uploadPart({ ...name, UploadId, PartNumber: 1, Body: 'part' });
+    const Parts = [{ PartNumber: 1, ETag }];
+    await client.completeMultipartUpload({ ...name, UploadId, MultipartUpload: { Parts } });
+  }
+  assert.equal((await ann.headObject(name)).ServerSideEncryption, 'AES256');
 });
