@@ -158,8 +158,9 @@ function startMasterKeys(folder: string, settings: Settings): string[] {
 }
 
 /** Keys travel to the gateways only. */
-function keyVariables({ encryption }: Settings): Record<string, string> {
+function keyVariables({ encryption, s3 }: Settings): Record<string, string> {
   return {
+    ASHLAR_S3_ACCOUNTS: variableOf(s3.accounts),
     ASHLAR_ENCRYPTION_MASTER_KEYS: encryption.masterKeys.join(','),
     ASHLAR_ENCRYPTION_KMS_KEYS: encryption.kms.keys.join(','),
   };

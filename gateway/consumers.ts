@@ -11,7 +11,8 @@ import { createTargets } from './events/targets.ts';
 import type { ObjectEngine } from './object/engine.ts';
 import { createDestinations } from './replication/destinations.ts';
 import { createReplicator } from './replication/replicator.ts';
-import { type AccountDirectory, numberOf } from './s3/auth/accounts.ts';
+import { numberOf } from '../base/account-number.ts';
+import type { AccountDirectory } from './s3/auth/accounts.ts';
 import { type EncryptionOptions, RequestEncryption } from './s3/encryption/request-encryption.ts';
 import type { NotificationTargets, ReplicaTargets } from './s3/operation.ts';
 

@@ -54,6 +54,7 @@ export function addOperatorCommands(program: Command, load: Load): void {
   addInspection(program, load);
   addEvents(program, load);
   addBuckets(program, load);
+  addAccounts(program, load);
   addReplication(program, load);
   addEncryption(program, load);
 }
@@ -261,6 +262,71 @@ function addSnapshot(meta: Command, load: Load): void {
         const { controlJobs } = await import('./jobs.ts');
         await controlJobs(operator, screen, { names: ['snapshot'], action: 'run' });
       }),
+  );
+}
+
+const text = (value: unknown): string | undefined =>
+  typeof value === 'string' ? value : undefined;
+
+/** What says an access key; what is left out is made at random. */
+function takesKey(command: Command): Command {
+  return command
+    .option('--access-key <KEY>', 'The access key; made at random when it is not given.')
+    .option('--secret-key-file <FILE>', 'File that holds the secret key; - is standard input.')
+    .option(
+      '--secret-key <SECRET>',
+      'The secret key, for others on this machine to see: for tests.',
+    );
+}
+
+const keyOptions = (options: Options) => ({
+  accessKey: text(options['accessKey']),
+  secretKey: text(options['secretKey']),
+  secretKeyFile: text(options['secretKeyFile']),
+});
+
+function addAccounts(program: Command, load: Load): void {
+  const account = program.command('account').description('Accounts and their access keys.');
+  const create = verb(account, 'create <NAME>', 'A new account with an access key.')
+    .option('--id <ID>', 'Canonical id, 64 hex digits; made at random when it is not given.')
+    .option('--number <NUMBER>', 'Account number, 12 digits; made of the id when it is not given.')
+    .option('--email <ADDRESS>', 'By which others may grant something to it.');
+  takesKey(create).action((name: string, options: Options) =>
+    run(load, options, async (operator, screen) => {
+      const { createAccount } = await import('./account.ts');
+      await createAccount(operator, screen, name, {
+        ...keyOptions(options),
+        id: text(options['id']),
+        number: text(options['number']),
+        email: text(options['email']),
+      });
+    }),
+  );
+  verb(account, 'list', 'All accounts that are kept in the cluster.').action((options: Options) =>
+    run(load, options, async (operator, screen) =>
+      (await import('./account.ts')).listAccounts(operator, screen),
+    ),
+  );
+  verb(account, 'delete <ACCOUNT>', 'Delete an account that owns no buckets, by name or id.')
+    .option(...YES)
+    .action((name: string, options: Options) =>
+      run(load, options, async (operator, screen) => {
+        const { deleteAccount } = await import('./account.ts');
+        await deleteAccount(operator, screen, name, options['yes'] === true);
+      }),
+    );
+  const key = account.command('key').description('Access keys of accounts.');
+  takesKey(verb(key, 'create <ACCOUNT>', 'One more access key.')).action(
+    (name: string, options: Options) =>
+      run(load, options, async (operator, screen) =>
+        (await import('./account.ts')).createKey(operator, screen, name, keyOptions(options)),
+      ),
+  );
+  verb(key, 'delete <ACCESS-KEY>', 'Delete an access key.').action(
+    (accessKey: string, options: Options) =>
+      run(load, options, async (operator, screen) =>
+        (await import('./account.ts')).deleteKey(operator, screen, accessKey),
+      ),
   );
 }
 

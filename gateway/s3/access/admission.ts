@@ -3,7 +3,8 @@
  * is about where that decides. The guard calls it, again whenever the bucket has changed.
  */
 import type { ObjectRecord, Upload } from '../../../meta/protocol.ts';
-import { type AccountDirectory, numberOf } from '../auth/accounts.ts';
+import { numberOf } from '../../../base/account-number.ts';
+import type { AccountDirectory } from '../auth/accounts.ts';
 import type { Account } from '../auth/identity.ts';
 import { S3Error } from '../errors.ts';
 import { asksForBody } from './body-facts.ts';

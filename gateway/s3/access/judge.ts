@@ -137,9 +137,8 @@ function judgeBucket(question: Question, isOwner: boolean, allowed: boolean): Ve
  * bind it name `s3:x-amz-acl` (as those of AWS's examples do). Tags need `s3:PutObjectTagging` of the
  * bucket, unless who writes the object will own it.
  */
-function givesOwn({ settings, account, need }: Question): boolean {
-  if (need.action === 's3:PutObjectAcl') return true;
-  return account !== undefined && ownershipOf(settings) === 'ObjectWriter';
+function givesOwn({ settings, need }: Question): boolean {
+  return need.action === 's3:PutObjectAcl' || ownershipOf(settings) === 'ObjectWriter';
 }
 
 /**

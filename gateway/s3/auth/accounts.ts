@@ -5,7 +5,6 @@
  * waiting, and a key that was deleted is out within that second on every gateway. Who is asked about
  * often has it confirmed in the background before the second is over.
  */
-import { createHash } from 'node:crypto';
 import type { Clock } from '../../../base/clock.ts';
 import { Failure } from '../../../base/failure.ts';
 import type { AccountRecord, FoundAccount, Meta } from '../../../meta/protocol.ts';
@@ -32,12 +31,6 @@ export interface AccountDirectory {
   known(by: AccountName, value: string): Account | undefined;
   /** The names behind canonical ids, as far as there are accounts of these ids. */
   names(ids: Iterable<string>): Promise<ReadonlyMap<string, string>>;
-}
-
-/** The number of an account that was given none: made of its id, always the same. */
-export function numberOf(id: string): string {
-  const digest = createHash('sha256').update(`account number of ${id}`).digest();
-  return String(digest.readUIntBE(0, 6) % 1_000_000_000_000).padStart(12, '0');
 }
 
 export interface AccountsOptions {

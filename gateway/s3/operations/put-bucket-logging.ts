@@ -2,7 +2,7 @@ import { BucketSettings } from '../access/bucket-settings.ts';
 import { ownershipOf } from '../access/bucket-access.ts';
 import { encodeLogging, LOGGING_CONFIG, type LoggingConfig, logKey } from '../access-log/config.ts';
 import { mayDeliver } from '../access-log/delivery-right.ts';
-import { numberOf } from '../auth/accounts.ts';
+import { numberOf } from '../../../base/account-number.ts';
 import { S3Error } from '../errors.ts';
 import { type Context, defineOperation } from '../operation.ts';
 import { unwrap } from '../refusal.ts';

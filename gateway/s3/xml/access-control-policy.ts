@@ -24,7 +24,10 @@ export interface AccessControlPolicy {
 }
 
 export function accessControlPolicy({ owner, grants, names }: AccessControlPolicy): string {
-  const list = grants.map(({ grantee, permission }) =>
+  // Groups first, as the public conformance suite expects them; the order means nothing.
+  const isGroup = ({ grantee }: Grant): number => ('group' in grantee ? 0 : 1);
+  const sorted = grants.toSorted((left, right) => isGroup(left) - isGroup(right));
+  const list = sorted.map(({ grantee, permission }) =>
     element('Grant', granteeElement(grantee, names), text('Permission', permission)),
   );
   return document(
