@@ -3,7 +3,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { refusedWith, useInspectedServer } from '../support/server.ts';
 
-const server = useInspectedServer({ config: { newBuckets: 'open' } });
+const ANN = {
+  displayName: 'ann',
+  id: 'a'.repeat(64),
+  number: '111122223333',
+  accessKey: 'ASHLANNANNANNANNANN1',
+  secretKey: 's'.repeat(40),
+};
+const server = useInspectedServer({ config: { newBuckets: 'open', accounts: [ANN] } });
 
 type Json = Record<string, unknown>;
 
@@ -67,6 +74,8 @@ test('PutBucketPolicy refuses what is no policy of this bucket and leaves the on
     [policyOf(Bucket, { Action: 's3:GetObjects' }), /invalid action/],
     [policyOf(Bucket, { Resource: 'arn:aws:s3:::other-bucket/*' }), /invalid resource/],
     [policyOf(Bucket, { Principal: { AWS: 'arn:aws:iam::1:root' } }), /Invalid principal/],
+    [policyOf(Bucket, { Principal: { AWS: '999999999999' } }), /Invalid principal/],
+    [policyOf(Bucket, { Principal: { CanonicalUser: 'b'.repeat(64) } }), /Invalid principal/],
     [
       policyOf(Bucket, { Condition: { StringEquals: { 's3:nothing': 'x' } } }),
       /invalid condition key/,
@@ -105,6 +114,23 @@ test('GetBucketPolicyStatus tells whether a policy is public', async () => {
   assert.equal(await isPublic(), false);
   await s3.deleteBucketPolicy({ Bucket });
   assert.equal(await isPublic(), false);
+});
+
+test('the accounts that a policy names must be there', async () => {
+  const { s3 } = server;
+  const Bucket = await server.bucket();
+  for (const Principal of [
+    { AWS: [ANN.number, `arn:aws:iam::${ANN.number}:root`, `arn:aws:iam::${ANN.number}:user/x`] },
+    { CanonicalUser: ANN.id },
+    { AWS: ANN.id },
+    { Service: 'logging.s3.amazonaws.com' },
+  ]) {
+    await s3.putBucketPolicy({ Bucket, Policy: policyOf(Bucket, { Principal }) });
+  }
+  const Principal = { AWS: [ANN.number, 'arn:aws:iam::222222222222:user/x'] };
+  const unknown = s3.putBucketPolicy({ Bucket, Policy: policyOf(Bucket, { Principal }) });
+  const error = await refusedWith('MalformedPolicy', unknown);
+  assert.equal(error.message, 'Invalid principal in policy');
 });
 
 test('a policy goes with its bucket', async () => {

@@ -22,12 +22,18 @@ const BOB = {
   accessKey: 'ASHLBOBBOBBOBBOBBOB1',
   secretKey: 'b'.repeat(40),
 };
+const CARA = {
+  displayName: 'cara',
+  number: '333333333333',
+  accessKey: 'ASHLCARACARACARACAR1',
+  secretKey: 'c'.repeat(40),
+};
 const BOB_ARN = 'arn:aws:iam::222222222222:root';
 
 const server = useInspectedServer({
   config: {
     newBuckets: 'aws',
-    accounts: [ANN, BOB],
+    accounts: [ANN, BOB, CARA],
     encryption: ENCRYPTION,
   },
 });
@@ -372,7 +378,7 @@ test('another account that may write the policy confirms before it locks itself 
   const policy = (Principal: Json): string =>
     JSON.stringify({ Statement: { Effect: 'Allow', Principal, Action: 's3:*Policy', Resource } });
   await bob.putBucketPolicy({ Bucket, Policy: policy({ AWS: '222222222222' }) });
-  const away = policy({ AWS: '333333333333' });
+  const away = policy({ AWS: CARA.number });
   const refused = await refusedWith('AccessDenied', bob.putBucketPolicy({ Bucket, Policy: away }));
   assert.match(refused.message, /x-amz-confirm-remove-self-bucket-access/);
   await bob.getBucketPolicy({ Bucket });

@@ -1,6 +1,9 @@
 import { publicAccessBlockOf } from '../access/bucket-access.ts';
 import { parsePolicy, POLICY_CONFIG } from '../access/policy/parse.ts';
+import type { BucketPolicy } from '../access/policy/policy.ts';
+import { namedAccounts } from '../access/policy/principals.ts';
 import { isPublic } from '../access/policy/public.ts';
+import type { AccountDirectory } from '../auth/accounts.ts';
 import { S3Error } from '../errors.ts';
 import { defineOperation } from '../operation.ts';
 import { invalidArgument } from '../parameters.ts';
@@ -11,7 +14,7 @@ interface Input {
   bucket: string;
   /** As sent. */
   text: string;
-  isPublic: boolean;
+  policy: BucketPolicy;
   /** The sender knows that he may lose the right to do this again. */
   confirmed: boolean;
 }
@@ -25,9 +28,11 @@ export const putBucketPolicy = defineOperation<Input, null>({
   parse({ bucket, headers, xml }) {
     const confirmed = confirmsRemoval(headers);
     if (xml === '') throw new S3Error('MissingRequestBodyError');
-    return { bucket, text: xml, isPublic: isPublic(parsePolicy(xml, bucket)), confirmed };
+    return { bucket, text: xml, policy: parsePolicy(xml, bucket), confirmed };
   },
-  async execute({ bucket, text, isPublic: opens, confirmed }, { meta, access, signal }) {
+  async execute({ bucket, text, policy, confirmed }, { meta, access, accounts, signal }) {
+    await refuseStrangers(policy, accounts);
+    const opens = isPublic(policy);
     await access.require((settings) => {
       if (opens && publicAccessBlockOf(settings).blockPublicPolicy) throw blocked();
       if (confirmed) return;
@@ -39,6 +44,19 @@ export const putBucketPolicy = defineOperation<Input, null>({
   },
   serialize: () => ({ status: 204, headers: {} }),
 });
+
+/** Whoever a policy names must be there: a slip of the pen would allow, or deny, nothing. */
+async function refuseStrangers(policy: BucketPolicy, accounts: AccountDirectory): Promise<void> {
+  for (const { by, value } of namedAccounts(policy)) {
+    const found = accounts.known(by, value) ?? (await accounts.account(by, value));
+    if (found === undefined) {
+      throw new S3Error('MalformedPolicy', {
+        message: 'Invalid principal in policy',
+        details: { Detail: `There is no account ${value}.` },
+      });
+    }
+  }
+}
 
 function blocked(): S3Error {
   return new S3Error('AccessDenied', {

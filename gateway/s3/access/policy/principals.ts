@@ -2,7 +2,7 @@
 import type { Json } from './json.ts';
 import { isObject } from './json.ts';
 import { malformedPolicy } from './malformed.ts';
-import type { PolicyPrincipal, PrincipalPattern } from './policy.ts';
+import type { BucketPolicy, PolicyPrincipal, PrincipalPattern } from './policy.ts';
 import { textList } from './text-list.ts';
 
 const ACCOUNT = /^[0-9]{12}$/;
@@ -41,6 +41,23 @@ function principal(type: string, name: string): PrincipalPattern {
 
 function invalid(): Error {
   return malformedPolicy('Invalid principal in policy');
+}
+
+/** The accounts that a policy names, by number or canonical id; each once. */
+export function namedAccounts(policy: BucketPolicy): { by: 'number' | 'id'; value: string }[] {
+  const numbers = new Set<string>();
+  const ids = new Set<string>();
+  for (const { principals } of policy.statements) {
+    for (const pattern of principals) {
+      if (pattern.kind === 'account') numbers.add(pattern.number);
+      else if (pattern.kind === 'canonical') ids.add(pattern.id);
+      else if (pattern.kind === 'user') numbers.add(pattern.arn.split(':')[4] ?? '');
+    }
+  }
+  return [
+    ...[...numbers].map((value) => ({ by: 'number' as const, value })),
+    ...[...ids].map((value) => ({ by: 'id' as const, value })),
+  ];
 }
 
 /** Whether one of the patterns names who asks; `undefined` is anonymous. */
