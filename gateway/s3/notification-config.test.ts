@@ -93,6 +93,13 @@ test('unknown events and targets, bad ARNs and repeated ids are refused', () => 
   );
 });
 
+test('a bucket has as many rules as on AWS', () => {
+  const rules = (count: number) =>
+    Array.from({ length: count }, (_, index) => rule({ id: `${index}`, prefix: `${index}/` }));
+  check(...rules(100));
+  assert.throws(() => check(...rules(101)), isCode('InvalidRequest', /100/));
+});
+
 test('a document is read as it is written', () => {
   const rules = [
     rule({ id: 't', kind: 'Topic', arn: 'arn:aws:sns:::hook', prefix: 'ä&/' }),

@@ -48,6 +48,9 @@ const NAMES: ReadonlySet<string> = new Set([
 const NEVER =
   /^s3:(ReducedRedundancyLostObject|ObjectRestore:(\*|Post|Completed|Delete)|LifecycleTransition|IntelligentTiering|Replication:Operation(MissedThreshold|ReplicatedAfterThreshold|NotTracked))$/;
 
+/** As on AWS. */
+const RULES_MAX = 100;
+
 const SERVICES: Readonly<Record<TargetKind, string>> = {
   Topic: 'sns',
   Queue: 'sqs',
@@ -79,6 +82,11 @@ export function checkNotifications(
   { rules }: NotificationConfig,
   hasTarget: (name: string) => boolean,
 ): void {
+  if (rules.length > RULES_MAX) {
+    throw new S3Error('InvalidRequest', {
+      message: `A bucket has at most ${RULES_MAX} event notification configurations.`,
+    });
+  }
   const ids = new Set<string>();
   for (const rule of rules) {
     if (ids.has(rule.id)) {

@@ -3,6 +3,7 @@ import { ownershipOf } from '../access/bucket-access.ts';
 import { encodeLogging, LOGGING_CONFIG, type LoggingConfig, logKey } from '../access-log/config.ts';
 import { mayDeliver } from '../access-log/delivery-right.ts';
 import { numberOf } from '../../../base/account-number.ts';
+import { withinLimit } from '../config-size.ts';
 import { S3Error } from '../errors.ts';
 import { type Context, defineOperation } from '../operation.ts';
 import { unwrap } from '../refusal.ts';
@@ -29,7 +30,7 @@ export const putBucketLogging = defineOperation<Input, null>({
   async execute({ bucket, config }, context) {
     if (config !== undefined) await checkTarget(bucket, config, context);
     const { meta, signal } = context;
-    const value = config && encodeLogging(config);
+    const value = config && withinLimit(encodeLogging(config));
     return unwrap(await meta.setBucketConfig({ bucket, name: LOGGING_CONFIG, value }, { signal }), {
       bucket,
     });

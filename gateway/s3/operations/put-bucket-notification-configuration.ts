@@ -1,4 +1,5 @@
 import { isFailure } from '../../../base/failure.ts';
+import { withinLimit } from '../config-size.ts';
 import { S3Error } from '../errors.ts';
 import {
   checkNotifications,
@@ -40,8 +41,13 @@ export const putBucketNotificationConfiguration = defineOperation<Input, null>({
     }
     const { notifications, meta, signal } = context;
     checkNotifications({ rules }, (name) => notifications.has(name));
-    if (!skip) for (const rule of rules) await tryTarget(rule, bucket, context);
-    const value = rules.length === 0 ? undefined : encodeNotifications({ rules });
+    if (!skip) {
+      // Functions are not called to see whether they are there, as on AWS.
+      const messengers = rules.filter(({ kind }) => kind !== 'CloudFunction');
+      const asked = new Map(messengers.map((rule) => [targetOfArn(rule.kind, rule.arn), rule]));
+      for (const [name, { arn }] of asked) await tryTarget(name ?? '', arn, bucket, context);
+    }
+    const value = rules.length === 0 ? undefined : withinLimit(encodeNotifications({ rules }));
     return unwrap(
       await meta.setBucketConfig({ bucket, name: NOTIFICATION_CONFIG, value }, { signal }),
       { bucket },
@@ -50,14 +56,12 @@ export const putBucketNotificationConfiguration = defineOperation<Input, null>({
   serialize: () => ({ status: 200, headers: {} }),
 });
 
-/** Functions are not called to see whether they are there, as on AWS. */
 async function tryTarget(
-  { kind, arn }: NotificationRule,
+  name: string,
+  arn: string,
   bucket: string,
   { notifications, clock, requestId }: Context,
 ): Promise<void> {
-  const name = targetOfArn(kind, arn);
-  if (name === undefined || kind === 'CloudFunction') return;
   const message = JSON.stringify({
     Service: 'Amazon S3',
     Event: 's3:TestEvent',

@@ -1,3 +1,4 @@
+import { withinLimit } from '../config-size.ts';
 import { S3Error } from '../errors.ts';
 import { defineOperation } from '../operation.ts';
 import { unwrap } from '../refusal.ts';
@@ -13,6 +14,15 @@ interface Input {
   bucket: string;
   /** A rule without an id has an empty one. */
   config: ReplicationConfig;
+}
+
+/** Destinations of one bucket, each of which is asked. */
+const DESTINATIONS_MAX = 20;
+
+function tooManyDestinations(): S3Error {
+  return new S3Error('InvalidRequest', {
+    message: `The rules may name at most ${DESTINATIONS_MAX} destination buckets.`,
+  });
 }
 
 /**
@@ -46,11 +56,15 @@ export const putBucketReplication = defineOperation<Input, null>({
         message: "Versioning must be 'Enabled' on the bucket to apply a replication configuration",
       });
     }
-    for (const rule of config.rules) {
-      const problem = await replicas.problemOf(rule.destination, rule.account);
+    const value = withinLimit(encodeReplication(config));
+    const asked = new Set<string>();
+    for (const { destination, account } of config.rules) {
+      const place = `${account} ${destination}`;
+      if (asked.has(place)) continue;
+      if (asked.add(place).size > DESTINATIONS_MAX) throw tooManyDestinations();
+      const problem = await replicas.problemOf(destination, account);
       if (problem !== undefined) throw new S3Error('InvalidRequest', { message: problem });
     }
-    const value = encodeReplication(config);
     return unwrap(
       await meta.setBucketConfig({ bucket, name: REPLICATION_CONFIG, value }, { signal }),
       { bucket },
