@@ -126,6 +126,9 @@ export class MetaJournal implements CommitLog, PeerSource {
   /** What is in memory is as the nodes have it: this process has opened the journal before. */
   #opened = false;
   #early = new Set<string>();
+  /** Something was written at this start before the nodes had told what the store has missed. */
+  #parted = false;
+  readonly #attachedAt: number;
   /** So much was written while the journal was closed that a new line has to begin. */
   #dropping = false;
   /** Of the records on the nodes, and what they begin after. */
@@ -163,6 +166,7 @@ export class MetaJournal implements CommitLog, PeerSource {
     this.mode = options.mode;
     this.#options = options;
     this.#timings = { ...TIMINGS, ...options.timings };
+    this.#attachedAt = options.effects.clock.monotonic();
     this.#token = options.effects.random.bytes(TOKEN_BYTES).toString('hex');
   }
 
@@ -261,9 +265,7 @@ export class MetaJournal implements CommitLog, PeerSource {
       case 'open':
         return undefined;
       case 'closed':
-        return early || this.mode === 'async'
-          ? undefined
-          : new Failure('unavailable', this.#problem);
+        return early || this.#mayLag() ? undefined : new Failure('unavailable', this.#problem);
       case 'refused':
         return this.#refusal;
       case 'stopped':
@@ -271,11 +273,24 @@ export class MetaJournal implements CommitLog, PeerSource {
     }
   }
 
+  /**
+   * Records may follow later (`async`); at a start only when the nodes have had time to tell what this
+   * store has missed: what is written before that cannot be joined with it any more.
+   */
+  #mayLag(): boolean {
+    if (this.mode !== 'async') return false;
+    const waited = this.#options.effects.clock.monotonic() - this.#attachedAt;
+    return this.#opened || !this.#hasLine || waited >= this.#timings.graceMs;
+  }
+
   async record(writes: readonly Write[], early: boolean): Promise<readonly Write[]> {
     const refusal = this.refusal(early);
     if (refusal !== undefined) throw refusal;
     if (this.#state === 'idle') return [];
-    if (this.#isClosed()) return this.#recordLater(writes);
+    if (this.#isClosed()) {
+      if (!early && !this.#opened) this.#parted = true;
+      return this.#recordLater(writes);
+    }
     return [positionRow(await this.#append(writes))];
   }
 
@@ -474,7 +489,11 @@ export class MetaJournal implements CommitLog, PeerSource {
     const claimed = await this.#claimAll(found);
     if (this.#state !== 'closed') return;
     if (claimed.length < COPIES) throw new Failure('unavailable', 'too few nodes took the claim');
-    if (!this.#hasLine) this.#beginLine(claimed.map(({ state }) => state));
+    const states = claimed.map(({ state }) => state);
+    const missed = states.some(({ last }) => last.sequence > this.#settled.sequence);
+    // Not acknowledged by this store, which has gone its own way since.
+    if (this.#parted && !this.#opened && missed) this.#hasLine = false;
+    if (!this.#hasLine) this.#beginLine(states);
     else if (!this.#opened && (await this.#replay(claimed))) return;
     await nodes.findSnapshots(this.#hasLine ? claimed.map(({ peer }) => peer) : []);
     // Those that agree with us first: the others may need records from them.

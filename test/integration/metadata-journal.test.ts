@@ -287,6 +287,37 @@ describe('the metadata journal', () => {
 });
 
 describe('a start of the metadata service', () => {
+  it('joins nothing with what it has missed, also where the journal follows later', async () => {
+    const world = await begun(5, 'async');
+    await until(() => world.service.journal.journaled >= world.service.journal.head.sequence, 'it');
+    await world.service.stop();
+    const copy = newFolder();
+    cpSync(world.folder, copy, { recursive: true });
+    // On the nodes, and not in the store that the next start finds.
+    const ahead = await startService({ ...world, boot: 2 });
+    await ahead.open();
+    await ahead.commit('k5', 'v5');
+    await until(() => ahead.journal.journaled >= ahead.journal.head.sequence, 'the nodes');
+    await ahead.stop();
+    for (const node of world.nodes) node.mood = 'away';
+    const timings = { graceMs: 300 };
+    const service = await startService({ ...world, folder: copy, boot: 3, timings });
+    await assert.rejects(service.commit('k6', 'v6'), (error) => isFailure(error, 'unavailable'));
+    await sleep(400);
+    // They had their time: from now on this store goes its own way.
+    await service.commit('k7', 'v7');
+    for (const node of world.nodes) node.mood = 'well';
+    await service.open();
+    assert.equal(await service.read('k5'), undefined);
+    assert.equal(await service.read('k7'), 'v7');
+    await service.job.round();
+    await until(() => service.journal.journaled >= service.journal.head.sequence, 'the nodes');
+    await service.stop();
+    const expected = range(5);
+    expected.set('k7', 'v7');
+    assert.deepEqual((await rebuilt(world.nodes)).rows, expected);
+  });
+
   it('applies what the nodes have and its disk has lost', async () => {
     const world = await begun(5);
     const copy = newFolder();
