@@ -10,8 +10,9 @@ import { matchesEtag, quoteEtag } from './etag.ts';
 import { formatHttpDate, parseHttpDate } from './http-date.ts';
 import { checksumHeader } from './ingest.ts';
 import { metadataHeaders } from './metadata.ts';
+import { addExpiration } from './lifecycle.ts';
 import { addLockHeaders } from './object-lock.ts';
-import type { OperationRequest, QueryParameters } from './operation.ts';
+import type { Context, OperationRequest, QueryParameters } from './operation.ts';
 import { invalidArgument, partNumberParameter } from './parameters.ts';
 import { contentRange, parseRange, type RangeSpec, resolveRange } from './range.ts';
 import type { HeaderMap, RawReply } from './request.ts';
@@ -166,7 +167,6 @@ export function readReply(
   if (versionId !== undefined) headers['x-amz-version-id'] = versionId;
   if (object.replication !== undefined) headers['x-amz-replication-status'] = object.replication;
   if (object.tags !== undefined) headers['x-amz-tagging-count'] = object.tags.length;
-  addLockHeaders(headers, object.lock);
   if (status === 206) headers['Content-Range'] = contentRange(range, object.size);
   if (input.part !== undefined) headers['x-amz-mp-parts-count'] = partCount(object);
   if (input.checksums && selection.checksum !== undefined) {
@@ -175,6 +175,26 @@ export function readReply(
   if (object.encryption !== undefined) Object.assign(headers, encryptionHeaders(object.encryption));
   if (input.overrides !== undefined) Object.assign(headers, input.overrides);
   return { status, headers };
+}
+
+/**
+ * Into the headers of a read: when the version expires, if none was named, and what locks it, as far
+ * as the reader may know.
+ */
+export function addFate(
+  headers: RawReply['headers'],
+  { bucket, key, versionId }: ReadInput,
+  object: ObjectRecord,
+  { access, settings }: Pick<Context, 'access' | 'settings'>,
+): void {
+  if (versionId === undefined) addExpiration(headers, settings, key, object);
+  const { lock } = object;
+  if (lock === undefined) return;
+  const may = (action: string) => access.allows([{ action, bucket, key, versionId }]);
+  addLockHeaders(headers, {
+    ...(may('s3:GetObjectRetention') && { mode: lock.mode, untilMs: lock.untilMs }),
+    ...(may('s3:GetObjectLegalHold') && { legalHold: lock.legalHold }),
+  });
 }
 
 /** `x-amz-checksum-crc32: …` and `x-amz-checksum-type: FULL_OBJECT`. */

@@ -1,7 +1,7 @@
 import type { OpenedObject } from '../../object/engine.ts';
 import { evaluateReadConditions } from '../conditions.ts';
-import { addExpiration } from '../lifecycle.ts';
 import {
+  addFate,
   parseRead,
   READ_QUERY,
   type ReadInput,
@@ -31,9 +31,7 @@ export const getObject = defineOperation<ReadInput, RawReply>({
         await context.encryption.unlock(opened, input.customer);
       }
       const reply = await replyWith(input, opened);
-      if (versionId === undefined) {
-        addExpiration(reply.headers, context.settings, key, opened.object);
-      }
+      addFate(reply.headers, input, opened.object, context);
       return reply;
     } catch (error) {
       opened.close();

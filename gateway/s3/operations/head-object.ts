@@ -1,7 +1,7 @@
 import type { FoundObject } from '../../../meta/protocol.ts';
 import { evaluateReadConditions } from '../conditions.ts';
-import { addExpiration } from '../lifecycle.ts';
 import {
+  addFate,
   parseRead,
   READ_QUERY,
   type ReadInput,
@@ -26,9 +26,7 @@ export const headObject = defineOperation<ReadInput, RawReply>({
     refuseAnonymousOverrides(input, context.payload.account === undefined);
     const { found, selection } = await select(input, context);
     const reply = readReply(input, found, selection);
-    if (input.versionId === undefined) {
-      addExpiration(reply.headers, context.settings, input.key, found.object);
-    }
+    addFate(reply.headers, input, found.object, context);
     return reply;
   },
   serialize: (reply) => reply,
