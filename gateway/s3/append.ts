@@ -74,6 +74,8 @@ export async function appendBody(
   { written, ...limits }: AppendOptions,
 ): Promise<Appended> {
   refuseKinds(input, context);
+  // Again when the bucket turns out to be another than was known: it may encrypt by now.
+  context.watchSettings(() => refuseKinds(input, context));
   const { bucket, key } = input;
   const current = await currentObject(input, context);
   const size = current?.size ?? 0;
