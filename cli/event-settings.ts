@@ -7,6 +7,7 @@ import type { GatewayConfig } from '../gateway/config.ts';
 const common = {
   name: z.string().regex(/^[\w.-]{1,64}$/, 'expected 1 to 64 letters, digits, `_`, `.` or `-`'),
   timeout: duration().default(5000),
+  accounts: z.array(z.string()).optional(),
 };
 const login = { user: z.string().optional(), passwordFile: z.string().optional() };
 

@@ -11,6 +11,7 @@ export const replicaTargetSchema = z.strictObject({
   accessKey: z.string().min(1),
   secretKeyFile: z.string().min(1),
   account: z.string().optional(),
+  accounts: z.array(z.string()).optional(),
   buckets: z.array(z.string()).optional(),
   virtualHost: z.boolean().default(false),
   markReplicas: z.boolean().default(true),

@@ -11,10 +11,10 @@ import { createTargets } from './events/targets.ts';
 import type { ObjectEngine } from './object/engine.ts';
 import { createDestinations } from './replication/destinations.ts';
 import { createReplicator } from './replication/replicator.ts';
-import { numberOf } from '../base/account-number.ts';
 import type { AccountDirectory } from './s3/auth/accounts.ts';
 import { type EncryptionOptions, RequestEncryption } from './s3/encryption/request-encryption.ts';
 import type { NotificationTargets, ReplicaTargets } from './s3/operation.ts';
+import { targetOwner } from './s3/target-owner.ts';
 
 export interface Consumers {
   notifications: NotificationTargets;
@@ -50,7 +50,7 @@ function createAccessLog(
     objects,
     keys: encryption.keys,
     encryptionOf: (settings) => itself.target(undefined, settings),
-    accountOf: async (id) => (await accounts.account('id', id))?.number ?? numberOf(id),
+    accountOf: async (id) => (await targetOwner(accounts, id)).number,
     effects,
     log,
     region: config.s3.region,
@@ -64,8 +64,10 @@ export function createConsumers(options: ConsumerOptions): Consumers {
   const { config, meta, effects, log } = options;
   const counts = createEventMetrics(options.metrics, meta, effects.clock);
   const targets = createTargets(config.events?.targets ?? [], effects, options.fetch);
+  const ownerOf = (id: string) => targetOwner(options.accounts, id);
   const notifier = createNotifier({
     meta,
+    ownerOf,
     targets,
     effects,
     log,
@@ -76,6 +78,7 @@ export function createConsumers(options: ConsumerOptions): Consumers {
   const destinations = createDestinations(config.replicaTargets ?? [], effects);
   const replicator = createReplicator({
     meta,
+    ownerOf,
     objects: options.objects,
     keys: options.encryption.keys,
     destinations,

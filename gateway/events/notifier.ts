@@ -8,6 +8,7 @@ import {
   ruleMatches,
   targetOfArn,
 } from '../s3/notification-config.ts';
+import type { TargetOwner } from '../s3/target-owner.ts';
 import { s3EventMessage } from './s3-event.ts';
 import type { Targets } from './targets.ts';
 import { createEventWorker, type EventWorker, type Outcome, type WorkerOptions } from './worker.ts';
@@ -17,6 +18,8 @@ export interface NotifierOptions
   meta: Meta;
   targets: Targets;
   region: string;
+  /** Who a canonical id is. */
+  ownerOf(id: string): Promise<TargetOwner>;
   /** Events that are older are given up, in milliseconds. */
   keepMs: number;
   /** Counts what became of a message. */
@@ -42,6 +45,7 @@ export function createNotifier(options: NotifierOptions): EventWorker {
       const { value, bucket: row } = answer.value;
       if (value === undefined) return undefined;
       const { rules } = parseNotifications(value);
+      const owner = await options.ownerOf(row.owner);
       return async (event) => {
         const wanted = rules.filter((rule) => {
           return (
@@ -57,7 +61,7 @@ export function createNotifier(options: NotifierOptions): EventWorker {
           );
           return { kind: 'done' };
         }
-        return tell(options, event, wanted, row.owner);
+        return tell(options, event, wanted, owner);
       };
     },
   });
@@ -72,10 +76,10 @@ async function tell(
   options: NotifierOptions,
   event: StoredEvent,
   rules: readonly NotificationRule[],
-  bucketOwner: string,
+  owner: TargetOwner,
 ): Promise<Outcome> {
   const results = await Promise.all(
-    rules.map(async (rule) => ({ rule, ...(await tellOne(options, event, rule, bucketOwner)) })),
+    rules.map(async (rule) => ({ rule, ...(await tellOne(options, event, rule, owner)) })),
   );
   const open = results.filter(({ told }) => !told);
   if (open.length === 0) return { kind: 'done' };
@@ -97,16 +101,20 @@ async function tellOne(
   { targets, region, count, log }: NotifierOptions,
   event: StoredEvent,
   rule: NotificationRule,
-  bucketOwner: string,
+  owner: TargetOwner,
 ): Promise<Told> {
   const name = nameOf(rule);
-  const target = targets.get(name);
+  const target = targets.get(name, owner);
   if (target === undefined) {
     return { told: false, problem: `there is no event target ${name} here` };
   }
   const waitMs = target.circuit.enter();
   if (waitMs > 0) return { told: false, waitMs };
-  const message = s3EventMessage(event, { region, bucketOwner, configurationId: rule.id });
+  const message = s3EventMessage(event, {
+    region,
+    bucketOwner: owner.id,
+    configurationId: rule.id,
+  });
   try {
     await target.sink.send(message, `${event.bucket}/${event.key}`);
     target.circuit.succeeded();

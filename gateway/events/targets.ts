@@ -2,6 +2,7 @@
 import type { Effects } from '../../base/clock.ts';
 import { Failure } from '../../base/failure.ts';
 import type { NotificationTargets } from '../s3/operation.ts';
+import { mayUse, type TargetOwner } from '../s3/target-owner.ts';
 import { Circuit } from './circuit.ts';
 import { createKafkaSink } from './sinks/kafka.ts';
 import { createNatsSink } from './sinks/nats.ts';
@@ -12,12 +13,13 @@ import { createWebhookSink } from './sinks/webhook.ts';
 export interface Target {
   name: string;
   sink: EventSink;
+  accounts: readonly string[] | undefined;
   circuit: Circuit;
 }
 
 export interface Targets extends NotificationTargets {
-  get(name: string): Target | undefined;
-  list(): readonly Target[];
+  /** Undefined: there is none for buckets of this owner. */
+  get(name: string, owner: TargetOwner): Target | undefined;
   close(): Promise<void>;
 }
 
@@ -29,15 +31,18 @@ export function createTargets(
 ): Targets {
   const targets = new Map<string, Target>();
   for (const config of configs) {
-    const { name } = config;
+    const { name, accounts } = config;
     if (targets.has(name)) throw new Failure('invalid', `two event targets are called ${name}`);
     const sink = sinkOf(config, { clock: effects.clock, fetch: post });
-    targets.set(name, { name, sink, circuit: new Circuit(effects) });
+    targets.set(name, { name, sink, accounts, circuit: new Circuit(effects) });
   }
+  const get: Targets['get'] = (name, owner) => {
+    const target = targets.get(name);
+    return target && mayUse(target.accounts, owner) ? target : undefined;
+  };
   return {
-    has: (name) => targets.has(name),
-    get: (name) => targets.get(name),
-    list: () => [...targets.values()],
+    has: (name, owner) => get(name, owner) !== undefined,
+    get,
     async send(name, message, key) {
       const target = targets.get(name);
       if (target === undefined) throw new Failure('not-found', `there is no event target ${name}`);

@@ -3,7 +3,7 @@
  * gateways have no replication.
  */
 import { Readable } from 'node:stream';
-import type { PutObjectCommandInput, S3 } from '@aws-sdk/client-s3';
+import type { HeadObjectCommandOutput, PutObjectCommandInput, S3 } from '@aws-sdk/client-s3';
 import type { Effects } from '../../base/clock.ts';
 import type { ObjectRecord, PartRef, Tag } from '../../meta/protocol.ts';
 import { Circuit } from '../events/circuit.ts';
@@ -19,6 +19,8 @@ export interface ReplicaTarget {
   account?: string | undefined;
   /** Destinations that it is for; absent: all of them. */
   buckets?: readonly string[] | undefined;
+  /** Beside the root account, those whose buckets may use it: numbers, canonical ids, `*`. */
+  accounts?: readonly string[] | undefined;
   /** Buckets as host names instead of paths. */
   virtualHost?: boolean | undefined;
   /** Tell the other side that it gets replicas, so that it does not send them back. */
@@ -123,10 +125,13 @@ export class Destination {
     }
   }
 
-  /** Gives the current version there the tags, if it is the same object. False: it is another one. */
-  async putTags(bucket: string, key: string, object: ObjectRecord): Promise<boolean> {
+  /**
+   * Gives the current version there the tags and the lock, if it is the same object. False: it is
+   * another one.
+   */
+  async putDetails(bucket: string, key: string, object: ObjectRecord): Promise<boolean> {
     const place = { Bucket: bucket, Key: key };
-    let head: { ETag?: string | undefined; ContentLength?: number | undefined };
+    let head: HeadObjectCommandOutput;
     try {
       head = await this.#send((s3) => s3.headObject(place));
     } catch (error) {
@@ -141,7 +146,29 @@ export class Destination {
         ? s3.deleteObjectTagging(place)
         : s3.putObjectTagging({ ...place, Tagging: { TagSet } }),
     );
+    await this.#putLock(place, object, head);
     return true;
+  }
+
+  async #putLock(
+    place: { Bucket: string; Key: string },
+    { lock }: ObjectRecord,
+    head: HeadObjectCommandOutput,
+  ): Promise<void> {
+    const { mode: Mode, untilMs } = lock ?? {};
+    const kept =
+      head.ObjectLockMode === Mode && head.ObjectLockRetainUntilDate?.getTime() === untilMs;
+    if (!kept && Mode !== undefined && untilMs !== undefined) {
+      const Retention = { Mode, RetainUntilDate: new Date(untilMs) };
+      const BypassGovernanceRetention = true;
+      await this.#send((s3) =>
+        s3.putObjectRetention({ ...place, Retention, BypassGovernanceRetention }),
+      );
+    }
+    const held = lock?.legalHold === true;
+    if (held === (head.ObjectLockLegalHoldStatus === 'ON')) return;
+    const LegalHold = { Status: held ? ('ON' as const) : ('OFF' as const) };
+    await this.#send((s3) => s3.putObjectLegalHold({ ...place, LegalHold }));
   }
 
   async putMarker(bucket: string, key: string): Promise<void> {

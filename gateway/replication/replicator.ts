@@ -28,6 +28,7 @@ import {
   type ReplicationRule,
   rulesFor,
 } from '../s3/replication-config.ts';
+import type { TargetOwner } from '../s3/target-owner.ts';
 import { type Destination, ReplicaError } from './destination.ts';
 import type { Destinations } from './destinations.ts';
 
@@ -37,6 +38,8 @@ export interface ReplicatorOptions
   objects: Pick<ObjectEngine, 'open'>;
   keys: Pick<Keyring, 'unwrap'>;
   destinations: Destinations;
+  /** Who a canonical id is. */
+  ownerOf(id: string): Promise<TargetOwner>;
   /** Counts what became of a replica, and its bytes. */
   count(outcome: 'completed' | 'failed' | 'retried', bytes: number): void;
 }
@@ -58,11 +61,17 @@ export function createReplicator(options: ReplicatorOptions): EventWorker {
       const answer = await meta.getBucketConfig({ bucket, name: REPLICATION_CONFIG });
       if (!answer.ok && answer.refusal !== 'NoSuchBucket') throw new Error(answer.refusal);
       if (!answer.ok || answer.value.bucket.id !== bucketId) return undefined;
-      const { value } = answer.value;
-      const config = value === undefined ? { role: '', rules: [] } : parseReplication(value);
-      return (event) => replicate(options, event, config);
+      const { value, bucket: row } = answer.value;
+      const { rules } = value === undefined ? { rules: [] } : parseReplication(value);
+      const owner = await options.ownerOf(row.owner);
+      return (event) => replicate(options, event, { role: '', rules, owner });
     },
   });
+}
+
+/** The rules of a bucket, and whose it is. */
+interface Source extends ReplicationConfig {
+  owner: TargetOwner;
 }
 
 /* ------------------------------------------------------------------ one event */
@@ -70,7 +79,7 @@ export function createReplicator(options: ReplicatorOptions): EventWorker {
 async function replicate(
   options: ReplicatorOptions,
   event: StoredEvent,
-  config: ReplicationConfig,
+  config: Source,
 ): Promise<Outcome> {
   const { bucket, key, versionId } = event;
   const opened = await options.objects.open({ bucket, key, versionId });
@@ -87,8 +96,9 @@ async function replicate(
       source.unlock(await options.keys.unwrap(object.encryption, undefined));
     }
     const update = isUpdate(event) && (await isCurrent(options.meta, event));
-    return await toEach(options, event, rules, object.size, async (destination, place) => {
-      if (update && (await destination.putTags(place, key, object))) return;
+    const plan = { rules, owner: config.owner, bytes: object.size };
+    return await toEach(options, event, plan, async (destination, place) => {
+      if (update && (await destination.putDetails(place, key, object))) return;
       await putObject(destination, place, key, source, storageClassOf(rules, place));
     });
   } catch (error) {
@@ -132,7 +142,7 @@ async function isCurrent(
 async function withoutObject(
   options: ReplicatorOptions,
   event: StoredEvent,
-  config: ReplicationConfig,
+  config: Source,
   refused: Extract<Answer<OpenedObject>, { ok: false }>,
 ): Promise<Outcome> {
   const { bucket, key } = event;
@@ -142,9 +152,8 @@ async function withoutObject(
   // Something newer is on its way already.
   const newest = !current.ok && current.marker?.versionId === event.versionId;
   if (!newest || rules.length === 0) return conclude(options, event, 'COMPLETED', 0);
-  return toEach(options, event, rules, 0, (destination, place) =>
-    destination.putMarker(place, key),
-  );
+  const plan = { rules, owner: config.owner, bytes: 0 };
+  return toEach(options, event, plan, (destination, place) => destination.putMarker(place, key));
 }
 
 async function putObject(
@@ -182,8 +191,7 @@ type Replicate = (destination: Destination, bucket: string) => Promise<void>;
 async function toEach(
   options: ReplicatorOptions,
   event: StoredEvent,
-  rules: readonly ReplicationRule[],
-  bytes: number,
+  { rules, owner, bytes }: { rules: readonly ReplicationRule[]; owner: TargetOwner; bytes: number },
   work: Replicate,
 ): Promise<Outcome> {
   const left: string[] = [];
@@ -193,7 +201,7 @@ async function toEach(
   let served = 0;
   for (const rule of rules) {
     if (event.left?.includes(rule.destination) === false) continue;
-    const found = options.destinations.find(rule.destination, rule.account);
+    const found = options.destinations.find(rule.destination, rule.account, owner);
     if (found === undefined) {
       problem = `no replication target is for ${rule.destination}`;
       refused = true;

@@ -43,6 +43,7 @@ export async function resyncBucket(options: ResyncOptions): Promise<ResyncProgre
     throw new Failure('not-found', `the bucket ${bucket} has no replication configuration`);
   }
   const config = parseReplication(found.value);
+  const { owner } = found.bucket;
   const rules = config.rules.filter(({ existing }) => existing !== false);
   const done: ResyncProgress = { seen: 0, queued: 0, waiting: 0 };
   let after: string | undefined;
@@ -53,7 +54,7 @@ export async function resyncBucket(options: ResyncOptions): Promise<ResyncProgre
     const work = async (): Promise<void> => {
       for (let key = keys.shift(); key !== undefined; key = keys.shift()) {
         done.seen++;
-        const what = await queue(options, { ...config, rules }, key);
+        const what = await queue(options, { ...config, rules, owner }, key);
         if (what !== undefined) done[what]++;
       }
     };
@@ -64,9 +65,14 @@ export async function resyncBucket(options: ResyncOptions): Promise<ResyncProgre
   return done;
 }
 
+/** What is to be replicated, and whose the bucket is: others' objects stay. */
+interface Rules extends ReplicationConfig {
+  owner: string;
+}
+
 async function queue(
   { meta, clock, bucket, all }: ResyncOptions,
-  config: ReplicationConfig,
+  config: Rules,
   key: string,
 ): Promise<'queued' | 'waiting' | undefined> {
   const answer = await meta.getObject({ bucket, key });
@@ -85,12 +91,12 @@ async function queue(
 }
 
 function isWanted(
-  config: ReplicationConfig,
+  config: Rules,
   key: string,
-  { encryption, tags }: FoundObject['object'],
+  { encryption, owner, tags }: FoundObject['object'],
 ): boolean {
   const rules = rulesFor(config, key, tags ?? []);
-  if (encryption?.algorithm === 'customer') return false;
+  if (owner !== config.owner || encryption?.algorithm === 'customer') return false;
   const kms = encryption?.algorithm.startsWith('aws:kms') === true;
   return rules.some((rule) => !kms || rule.kms === true);
 }

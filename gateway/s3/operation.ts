@@ -13,6 +13,7 @@ import type { RequestAccess } from './access/request-access.ts';
 import type { FormReply } from './form/form.ts';
 import type { RequestEncryption } from './encryption/request-encryption.ts';
 import type { HeaderMap, RawReply } from './request.ts';
+import type { TargetOwner } from './target-owner.ts';
 
 /** Every operation that Ashlar carries out; the word used in metrics, logs, tests and docs. */
 export const OPERATION_NAMES = [
@@ -120,15 +121,20 @@ export interface OperationRequest {
 
 /** Where events can be sent: the targets that the operator has configured, by name. */
 export interface NotificationTargets {
-  has(name: string): boolean;
+  /** There is one of that name, for buckets of this owner. */
+  has(name: string, owner: TargetOwner): boolean;
   /** Resolves when the target has taken the message; `key` keeps messages of one key together. */
   send(name: string, message: string, key: string): Promise<void>;
 }
 
 /** Where replicas can go. */
 export interface ReplicaTargets {
-  /** What is wrong with the bucket of this ARN as a destination; undefined: nothing. */
-  problemOf(arn: string, account: string | undefined): Promise<string | undefined>;
+  /** What is wrong with the bucket of this ARN as a destination of the owner's; undefined: nothing. */
+  problemOf(
+    arn: string,
+    account: string | undefined,
+    owner: TargetOwner,
+  ): Promise<string | undefined>;
 }
 
 /** Built once per request by the pipeline, passed on, never extended. */

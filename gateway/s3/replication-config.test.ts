@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { BucketSettings } from './access/bucket-settings.ts';
 import { BUCKET, isCode } from './operations/testing-context.ts';
+import { mayUse } from './target-owner.ts';
 import {
   bucketOfArn,
   checkReplication,
@@ -158,4 +159,12 @@ test('what the document must not say is refused', () => {
     isCode('MalformedXML'),
   );
   assert.equal(read(`${on}<Prefix>p</Prefix>${DESTINATION}`).rules[0]?.prefix, 'p');
+});
+
+test('a target is for the root account and those that it names', () => {
+  const owner = { id: 'a'.repeat(64), number: '111111111111', root: false };
+  assert.equal(mayUse(undefined, owner), false);
+  assert.equal(mayUse([], { ...owner, root: true }), true);
+  assert.equal(mayUse(['222222222222'], owner), false);
+  for (const name of [owner.id, owner.number, '*']) assert.equal(mayUse([name], owner), true);
 });

@@ -51,12 +51,14 @@ export function planReplication(
   draft: Draft,
   scope: Scope,
   key: string,
-  next: Pick<VersionRow, 'tags' | 'marker' | 'replication' | 'encryption'>,
+  next: Pick<VersionRow, 'tags' | 'marker' | 'replication' | 'encryption' | 'owner'>,
 ): { status: ReplicationStatus | undefined } | undefined {
   const { events } = scope;
   if (events?.origin?.cause === 'replica') return { status: 'REPLICA' };
   if (next.replication === 'REPLICA') return { status: 'REPLICA' };
   if (events?.replication !== true || scope.versioning !== 'Enabled') return { status: undefined };
+  // Whoever owns the bucket need not be allowed to read what is somebody else's.
+  if (scope.owner !== undefined && next.owner !== scope.owner) return { status: undefined };
   if (!isReplicated(events.origin, key, next)) return { status: undefined };
   return pending(draft, scope, events);
 }

@@ -265,7 +265,7 @@ function changeVersionStep(
   draft: Draft,
   scope: Scope,
   { key, versionId, expectObject }: ChangeOfVersion,
-  { change, type }: { change: Change; type: EventType | undefined },
+  { change, type }: { change: Change; type: EventType | 'quiet' | undefined },
 ): Answer<{ versionId?: string | undefined }> {
   const place = namedPlace(draft, scope, key, versionId);
   if (place === undefined) return PENDING;
@@ -287,9 +287,24 @@ function changeVersionStep(
   if (replication.status !== value.replication) record.replication = replication.status;
   draft.put(place.row, record);
   const shown = shownVersion(scope, value);
-  const event = { key, record, versionId: shown };
-  if (type !== undefined && !emitEvent(draft, scope, { ...event, type })) return PENDING;
+  if (!tellChange(draft, scope, { key, record, versionId: shown, type })) return PENDING;
   return { ok: true, value: { versionId: shown } };
+}
+
+/** Makes the event of a change; one that S3 has no event for is only replicated. False: not read. */
+function tellChange(
+  draft: Draft,
+  scope: Scope,
+  {
+    type,
+    ...event
+  }: Omit<Parameters<typeof emitEvent>[2], 'type'> & { type: EventType | 'quiet' | undefined },
+): boolean {
+  if (type === undefined) return true;
+  if (type !== 'quiet') return emitEvent(draft, scope, { ...event, type });
+  if (event.record.replication !== 'PENDING') return true;
+  // For whoever replicates, tags are what stands for all that may change of a version.
+  return emitReplication(draft, scope, { ...event, type: 'ObjectTagging:Put' }) === true;
 }
 
 function setTagsStep(
@@ -325,7 +340,7 @@ function setLockStep(
     const next = changedLock(lock, command, draft.nowMs);
     return next.ok ? { ok: true, value: { lock: next.value } } : next;
   };
-  return changeVersionStep(draft, scope, command, { change, type: undefined });
+  return changeVersionStep(draft, scope, command, { change, type: 'quiet' });
 }
 
 /** Says how the replication of exactly this version stands. */

@@ -1,7 +1,7 @@
 /** Replication to the buckets of a second cluster, over its S3 endpoint. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import type { ReplicationRule } from '@aws-sdk/client-s3';
+import { type ReplicationRule, S3 } from '@aws-sdk/client-s3';
 import { systemClock } from '../../base/clock.ts';
 import { resyncBucket } from '../../gateway/main.ts';
 import { ENCRYPTION } from '../support/encryption.ts';
@@ -16,10 +16,18 @@ import {
   useServer,
 } from '../support/server.ts';
 
+const BOB = {
+  displayName: 'bob',
+  number: '222222222222',
+  accessKey: 'ASHLBOBBOBBOBBOBBOB1',
+  secretKey: 'b'.repeat(40),
+};
+
 const far = useServer();
 const near = useInspectedServer({
   config: {
     encryption: ENCRYPTION,
+    accounts: [BOB],
     replicaTargets: [
       {
         name: 'far',
@@ -31,6 +39,18 @@ const near = useInspectedServer({
         markReplicas: true,
         timeoutMs: 5000,
         account: '111111111111',
+      },
+      {
+        name: 'far-for-bob',
+        get endpoint() {
+          return far.endpoint;
+        },
+        region: 'us-east-1',
+        ...SERVER_KEYS,
+        markReplicas: true,
+        timeoutMs: 5000,
+        account: '444444444444',
+        accounts: [BOB.number],
       },
       {
         name: 'nowhere',
@@ -241,6 +261,40 @@ describe('bucket replication', () => {
     assert.equal(Versions?.length, 1);
   });
 
+  test('retention and legal holds follow, at first and when they change', async () => {
+    const [from, to] = ['locked-near', 'locked-far'];
+    await near.s3.createBucket({ Bucket: from, ObjectLockEnabledForBucket: true });
+    await far.s3.createBucket({ Bucket: to, ObjectLockEnabledForBucket: true });
+    await configure(from, rule(to));
+    const place = { Bucket: from, Key: 'k' };
+    const until1 = new Date(Math.ceil(Date.now() / 1000) * 1000 + 3_600_000);
+    await near.s3.putObject({
+      ...place,
+      Body: 'x',
+      ObjectLockMode: 'GOVERNANCE',
+      ObjectLockRetainUntilDate: until1,
+    });
+    await completed(from, 'k');
+    const lockOf = async () => {
+      const head = await far.s3.headObject({ Bucket: to, Key: 'k' });
+      const { ObjectLockMode, ObjectLockRetainUntilDate, ObjectLockLegalHoldStatus } = head;
+      return [ObjectLockMode, ObjectLockRetainUntilDate?.getTime(), ObjectLockLegalHoldStatus];
+    };
+    assert.deepEqual((await lockOf()).slice(0, 2), ['GOVERNANCE', until1.getTime()]);
+    const until2 = new Date(until1.getTime() + 60_000);
+    await near.s3.putObjectRetention({
+      ...place,
+      Retention: { Mode: 'GOVERNANCE', RetainUntilDate: until2 },
+    });
+    await near.s3.putObjectLegalHold({ ...place, LegalHold: { Status: 'ON' } });
+    await until('the lock', async () => {
+      const [mode, ms, hold] = await lockOf();
+      return mode === 'GOVERNANCE' && ms === until2.getTime() && hold === 'ON';
+    });
+    await completed(from, 'k');
+    assert.equal((await far.s3.listObjectVersions({ Bucket: to })).Versions?.length, 1);
+  });
+
   test('tags that change while the version is on its way arrive, too', async () => {
     const { from, to } = await pair();
     const body = Buffer.alloc(8 * MIB, 'slow');
@@ -384,6 +438,37 @@ describe('bucket replication', () => {
       near.s3.getBucketReplication({ Bucket: from }),
     );
     await near.s3.putBucketVersioning({ Bucket: from, VersioningConfiguration: suspended });
+  });
+
+  test('a target is for the accounts that the operator has named', async () => {
+    const bob = new S3({
+      endpoint: near.endpoint,
+      region: 'us-east-1',
+      forcePathStyle: true,
+      maxAttempts: 1,
+      credentials: { accessKeyId: BOB.accessKey, secretAccessKey: BOB.secretKey },
+    });
+    try {
+      const Bucket = 'of-bob';
+      await bob.createBucket({ Bucket });
+      const VersioningConfiguration = { Status: 'Enabled' as const };
+      await bob.putBucketVersioning({ Bucket, VersioningConfiguration });
+      const to = await versioned(far);
+      const put = (account: string) => {
+        const Destination = { Bucket: `arn:aws:s3:::${to}`, Account: account };
+        const ReplicationConfiguration = { Role: 'r', Rules: [rule(to, { Destination })] };
+        return bob.putBucketReplication({ Bucket, ReplicationConfiguration });
+      };
+      const refused = await refusedWith('InvalidRequest', put('111111111111'));
+      assert.match(refused.message, /bucket must exist/);
+      await put('444444444444');
+      await bob.putObject({ Bucket, Key: 'k', Body: 'x' });
+      await until('the replica', async () => {
+        return (await bob.headObject({ Bucket, Key: 'k' })).ReplicationStatus === 'COMPLETED';
+      });
+    } finally {
+      bob.destroy();
+    }
   });
 
   test('what cannot be done is refused', async () => {

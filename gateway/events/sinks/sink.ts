@@ -14,6 +14,8 @@ interface Named {
   name: string;
   /** Bound on one message. */
   timeoutMs: number;
+  /** Beside the root account, those whose buckets may use it: numbers, canonical ids, `*`. */
+  accounts?: readonly string[] | undefined;
 }
 
 export interface WebhookTarget extends Named {

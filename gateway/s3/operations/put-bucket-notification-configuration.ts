@@ -11,6 +11,7 @@ import {
 } from '../notification-config.ts';
 import { type Context, defineOperation } from '../operation.ts';
 import { unwrap } from '../refusal.ts';
+import { targetOwner } from '../target-owner.ts';
 import { readNotificationConfiguration } from '../xml/notification-configuration.ts';
 
 interface Input {
@@ -39,8 +40,10 @@ export const putBucketNotificationConfiguration = defineOperation<Input, null>({
     for (const [index, rule] of rules.entries()) {
       if (rule.id === '') rule.id = `${context.requestId}-${index + 1}`;
     }
-    const { notifications, meta, signal } = context;
-    checkNotifications({ rules }, (name) => notifications.has(name));
+    const { notifications, meta, accounts, signal } = context;
+    const { owner: id } = unwrap(await meta.getBucket({ bucket }, { signal }), { bucket });
+    const owner = await targetOwner(accounts, id);
+    checkNotifications({ rules }, (name) => notifications.has(name, owner));
     if (!skip) {
       // Functions are not called to see whether they are there, as on AWS.
       const messengers = rules.filter(({ kind }) => kind !== 'CloudFunction');

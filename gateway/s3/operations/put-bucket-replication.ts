@@ -8,6 +8,7 @@ import {
   REPLICATION_CONFIG,
   type ReplicationConfig,
 } from '../replication-config.ts';
+import { targetOwner } from '../target-owner.ts';
 import { readReplicationConfiguration } from '../xml/replication-configuration.ts';
 
 interface Input {
@@ -45,24 +46,27 @@ export const putBucketReplication = defineOperation<Input, null>({
     const config = readReplicationConfiguration(xml, () => '');
     return { bucket, config };
   },
-  async execute({ bucket, config }, { meta, replicas, requestId, signal }) {
+  async execute({ bucket, config }, { meta, accounts, replicas, requestId, signal }) {
     for (const [index, rule] of config.rules.entries()) {
       if (rule.id === '') rule.id = `${requestId}-${index + 1}`;
     }
     checkReplication(config);
-    const { versioning } = unwrap(await meta.getBucket({ bucket }, { signal }), { bucket });
+    const { versioning, owner: id } = unwrap(await meta.getBucket({ bucket }, { signal }), {
+      bucket,
+    });
     if (versioning !== 'Enabled') {
       throw new S3Error('InvalidRequest', {
         message: "Versioning must be 'Enabled' on the bucket to apply a replication configuration",
       });
     }
     const value = withinLimit(encodeReplication(config));
+    const owner = await targetOwner(accounts, id);
     const asked = new Set<string>();
     for (const { destination, account } of config.rules) {
       const place = `${account} ${destination}`;
       if (asked.has(place)) continue;
       if (asked.add(place).size > DESTINATIONS_MAX) throw tooManyDestinations();
-      const problem = await replicas.problemOf(destination, account);
+      const problem = await replicas.problemOf(destination, account, owner);
       if (problem !== undefined) throw new S3Error('InvalidRequest', { message: problem });
     }
     return unwrap(
