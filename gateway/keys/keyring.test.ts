@@ -183,6 +183,24 @@ test('keys are written as base64 or hex of 32 bytes, and errors about them do no
   }
 });
 
+test('a KMS key can be named by an ARN', async () => {
+  const key = randomBytes(32).toString('base64');
+  const keys = openKeyring(
+    { masterKeys: [], kms: { keys: [`k1=${key}`] } },
+    { effects: systemEffects, fetch },
+  );
+  for (const keyId of [
+    'k1',
+    'arn:aws:kms:eu-west-1:123456789012:key/k1',
+    'arn:aws:kms:::alias/k1',
+  ]) {
+    const { dataKey, encryption } = await keys.create({ ...KMS, keyId });
+    assert.equal(encryption.keyId, keyId, 'shown as it was named');
+    assert.ok((await keys.unwrap(encryption, undefined)).equals(dataKey));
+  }
+  await assert.rejects(keys.create({ ...KMS, keyId: 'arn:aws:s3:::key/k1' }), is('unknown-key'));
+});
+
 test('a derived key depends on its secret and all of its info', () => {
   const secret = keyOfByte(1);
   const derived = deriveKey(secret, Buffer.from('a'));

@@ -38,12 +38,25 @@ export function openKeyring(
   return createKeyring({
     masters: masterKeys(config.masterKeys),
     kms: {
-      generate: (keyId) => of(keyId).generate(keyId),
-      unwrap: (keyId, wrapped) => of(keyId).unwrap(keyId, wrapped),
+      generate(keyId) {
+        const name = nameOf(keyId);
+        return of(name).generate(name);
+      },
+      unwrap(keyId, wrapped) {
+        const name = nameOf(keyId);
+        return of(name).unwrap(name, wrapped);
+      },
     },
     defaultKmsKey: defaultKey,
     effects,
   });
+}
+
+const ARN = /^arn:[^:]*:kms:[^:]*:[^:]*:(?:key|alias)\/(.+)$/;
+
+/** Tools that were made for AWS name a key by its ARN: its last part is the name. */
+function nameOf(keyId: string): string {
+  return ARN.exec(keyId)?.[1] ?? keyId;
 }
 
 function localKeys(texts: readonly string[]): Map<string, KeyObject> {

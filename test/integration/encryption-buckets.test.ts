@@ -76,6 +76,47 @@ test('the first write after PutBucketEncryption has the new mode, whatever kind 
   }
 });
 
+test('writes that race changes of the default have the mode of the moment, and all can be read', async () => {
+  const { s3 } = server;
+  const Bucket = await server.bucket();
+  /** Counts changes: even while nothing changes, odd while one is on its way. */
+  let changes = 0;
+  let encrypts = false;
+  let going = true;
+  const modes = new Map<string, boolean>();
+  const writer = async (lane: number) => {
+    for (let n = 0; going; n++) {
+      const Key = `${lane}-${n}`;
+      const [before, expected] = [changes, encrypts];
+      const put = await s3.putObject({ Bucket, Key, Body: `content of ${Key}` });
+      const encrypted = put.ServerSideEncryption === 'AES256';
+      if (before === changes && before % 2 === 0) assert.equal(encrypted, expected, Key);
+      modes.set(Key, encrypted);
+    }
+  };
+  const changer = async () => {
+    try {
+      for (let round = 0; round < 20; round++) {
+        changes += 1;
+        if (encrypts) await s3.deleteBucketEncryption({ Bucket });
+        else await put(Bucket, SSE_S3);
+        encrypts = !encrypts;
+        changes += 1;
+        await new Promise((done) => setTimeout(done, 20));
+      }
+    } finally {
+      going = false;
+    }
+  };
+  await Promise.all([changer(), ...Array.from({ length: 4 }, (_, lane) => writer(lane))]);
+  assert.ok([...modes.values()].includes(true) && [...modes.values()].includes(false));
+  for (const [Key, encrypted] of modes) {
+    const got = await s3.getObject({ Bucket, Key });
+    assert.equal(await got.Body?.transformToString(), `content of ${Key}`);
+    assert.equal(got.ServerSideEncryption === 'AES256', encrypted, Key);
+  }
+});
+
 test('what the request asks for comes before the default of the bucket', async () => {
   const { s3 } = server;
   const Bucket = await server.bucket();

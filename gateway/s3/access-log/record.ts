@@ -3,6 +3,7 @@
  *
  * Source: "Amazon S3 server access log format", Amazon S3 User Guide.
  */
+import { redactKeys } from '../encryption/redact.ts';
 import type { RawReply, RawRequest } from '../request.ts';
 
 export interface LoggedRequest {
@@ -35,7 +36,9 @@ export function accessLogLine(entry: LoggedRequest): string {
   const { request, reply, key } = entry;
   const { headers } = request;
   const target =
-    request.rawQuery === '' ? request.rawPath : `${request.rawPath}?${request.rawQuery}`;
+    request.rawQuery === ''
+      ? request.rawPath
+      : `${request.rawPath}?${redactKeys(request.rawQuery)}`;
   const auth = authOf(request);
   const fields = [
     entry.bucketOwner,
