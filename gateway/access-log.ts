@@ -1,7 +1,7 @@
 /**
  * Delivers server access logs: lines are gathered in memory per target, and put there as objects when
  * there are enough of them or they are old enough. Best effort, as on AWS: what is gathered is lost
- * when the process dies, and the oldest lines are dropped when they cannot be put anywhere.
+ * when the process dies, and lines are dropped when they cannot be put anywhere.
  */
 import type { Effects } from '../base/clock.ts';
 import { digestOf } from '../base/digest.ts';

@@ -30,7 +30,7 @@ import { validateBucketName } from './s3/names.ts';
 import { createPipeline, type Pipeline, type PipelineOptions } from './s3/pipeline.ts';
 import { REGISTRY } from './s3/registry.ts';
 
-export { type ResyncProgress, resyncBucket } from './replication/resync.ts';
+export { resyncBucket } from './replication/resync.ts';
 
 export interface GatewaySurroundings {
   effects: Effects;

@@ -1,5 +1,6 @@
 /** Replication to the buckets of a second cluster, over its S3 endpoint. */
 import assert from 'node:assert/strict';
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import { describe, test } from 'node:test';
 import { type ReplicationRule, S3 } from '@aws-sdk/client-s3';
 import { systemClock } from '../../base/clock.ts';
@@ -53,6 +54,17 @@ const near = useInspectedServer({
         accounts: [BOB.number],
       },
       {
+        name: 'far-by-line',
+        get endpoint() {
+          return line.endpoint;
+        },
+        region: 'us-east-1',
+        ...SERVER_KEYS,
+        markReplicas: true,
+        timeoutMs: 2000,
+        account: '555555555555',
+      },
+      {
         name: 'nowhere',
         endpoint: 'http://127.0.0.1:1',
         region: 'us-east-1',
@@ -64,6 +76,38 @@ const near = useInspectedServer({
     ],
   },
 });
+
+/** The way to the far cluster, which can be cut. */
+const line = (() => {
+  const sockets = new Set<Socket>();
+  let port = 0;
+  let server: Server | undefined;
+  return {
+    get endpoint() {
+      return `http://127.0.0.1:${port}`;
+    },
+    async open(): Promise<void> {
+      const { hostname, port: farPort } = new URL(far.endpoint);
+      const opened = createServer((socket) => {
+        const other = connect(Number(farPort), hostname);
+        for (const one of [socket, other]) {
+          sockets.add(one);
+          one.on('error', () => one.destroy());
+        }
+        socket.pipe(other).pipe(socket);
+      });
+      await new Promise<void>((resolve) => opened.listen(port, '127.0.0.1', resolve));
+      port = (opened.address() as AddressInfo).port;
+      server = opened;
+    },
+    async close(): Promise<void> {
+      const closed = new Promise((resolve) => server?.close(resolve));
+      for (const socket of sockets) socket.destroy();
+      sockets.clear();
+      await closed;
+    },
+  };
+})();
 
 const MIB = 1024 * 1024;
 
@@ -334,7 +378,33 @@ describe('bucket replication', () => {
     assert.equal(theirs.ReplicationStatus, undefined);
   });
 
-  test('what cannot be asked stays PENDING; what is refused is FAILED', async () => {
+  test('what cannot be asked stays PENDING, and arrives when the other side is back', async () => {
+    const from = await versioned(near);
+    const to = await versioned(far);
+    await line.open();
+    await configure(
+      from,
+      rule(to, { Destination: { Bucket: `arn:aws:s3:::${to}`, Account: '555555555555' } }),
+    );
+    await line.close();
+    for (const Key of ['a', 'b', 'c', 'd', 'e']) {
+      await near.s3.putObject({ Bucket: from, Key, Body: Key });
+    }
+    await until('a problem', async () => {
+      const backlogs = await near.meta.eventStatus({ limit: 100 });
+      return /cannot be reached/.test(
+        backlogs.find(({ bucket }) => bucket === from)?.problem ?? '',
+      );
+    });
+    // As often as something that is refused is tried, and more.
+    await new Promise((resolve) => setTimeout(resolve, 3000));
+    for (const Key of ['a', 'e']) assert.equal(await statusOf(from, Key), 'PENDING');
+    await line.open();
+    for (const Key of ['a', 'b', 'c', 'd', 'e']) await completed(from, Key);
+    await line.close();
+  });
+
+  test('what is refused is FAILED', async () => {
     const from = await versioned(near);
     const to = await versioned(far);
     await configure(from, rule(to));
