@@ -214,6 +214,32 @@ test('only buckets with rules are walked, and only where the rules look', async 
   );
 });
 
+test('removals are events of their own, and no replication', async () => {
+  const rules = [rule({ expiration: { days: 1 }, noncurrent: { days: 1 } })];
+  const w = await bucketWith(rules, 'Enabled');
+  for (const name of ['notification', 'replication']) {
+    value(await w.catalogue.setBucketConfig({ bucket: BUCKET, name, value: '{}' }));
+  }
+  await put(w, 'a');
+  for (let day = 0; day < 3; day++) {
+    w.clock.ms += 2 * DAY_MS;
+    await pass(w);
+  }
+  assert.deepEqual(await versions(w), []);
+  const of = async (queue: 'notification' | 'replication') => {
+    const { id } = value(await w.catalogue.getBucket({ bucket: BUCKET }));
+    const { events } = await w.catalogue.readEvents({ queue, bucketId: id, limit: 10 });
+    return events.map(({ type }) => type);
+  };
+  assert.deepEqual(await of('notification'), [
+    'ObjectCreated:Put',
+    'LifecycleExpiration:DeleteMarkerCreated',
+    'LifecycleExpiration:Delete',
+    'LifecycleExpiration:Delete',
+  ]);
+  assert.deepEqual(await of('replication'), []);
+});
+
 /* ------------------------------------------------------------------ what happens in between */
 
 const days1 = rule({ expiration: { days: 1 } });

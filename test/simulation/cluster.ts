@@ -42,6 +42,8 @@ export const BLOCK_SIZE = 4096;
 /** Snapshots are made often, and the journal is cut off behind them. */
 const JOURNALING = { snapshotEveryMs: 5000, journalBytesMax: 64 * 1024, waitRowsMax: 1000 };
 /** Few placement groups: layouts are made and installed often here. */
+/** Passes of the lifecycle job begin eight times in such a day. */
+const LIFECYCLE_DAY_MS = 8000;
 const GROUPS = 16;
 
 export interface ClusterOptions {
@@ -325,6 +327,7 @@ export class SimCluster {
           groups: GROUPS,
         },
         garbagePauseMs: 500,
+        lifecycleDayMs: LIFECYCLE_DAY_MS,
         partBytesMin: 1,
         journaling,
       });

@@ -99,6 +99,13 @@ export class History {
     this.#addOpen(key, { call, step, text: 'deleted?' });
   }
 
+  /** At some time after `call`, or never, the lifecycle job removes this very value. */
+  mayExpire(key: string, call: number, id: string): void {
+    const step = (state: State) => (state === id ? null : undefined);
+    const end = Number.MAX_VALUE;
+    this.#add(key, { call, return: end, optional: true, step, text: `expired ${id}?` });
+  }
+
   /** Checks every key. Returns what is wrong, and how many keys took too long to decide. */
   check(): { violations: string[]; undecided: number } {
     const violations: string[] = [];

@@ -83,7 +83,20 @@ export const PLANTED = {
     focus: ['freeze', 'cut'],
     wrapStore: forgetsFences,
   },
+  'an expiration comes late and does not look again': { ...NO_BUGS, breakMeta: expiresLate },
 } satisfies Record<string, Bugs>;
+
+/** What is found is removed when the next thing is found, whatever has its key by then. */
+function expiresLate({ catalogue }: AssembledMeta): void {
+  const { lifecycle } = catalogue;
+  let found: { bucket: string; key: string } | undefined;
+  lifecycle.expire = async ({ name: bucket }, { key }) => {
+    const late = found;
+    found = { bucket, key };
+    if (late !== undefined) await catalogue.deleteObject(late);
+    return 'expired';
+  };
+}
 
 function deletesBlindly<Node extends StorageNode>(node: Node): Node {
   return { ...node, delete: (keys, options) => node.delete(keys, options).catch(() => {}) };

@@ -1,25 +1,40 @@
 /** One seed: a cluster, clients, faults; then calm, and everything has to be right again. */
 import { checkInvariants } from '../../meta/catalogue/test-support.ts';
 import { garbageCodec } from '../../meta/catalogue/queue-records.ts';
+import { keyOfObject } from '../../meta/catalogue/keyspace.ts';
+import { objectCodec } from '../../meta/catalogue/records.ts';
 import { membersOf } from '../../meta/cluster/moves.ts';
 import type { KeyValueStore } from '../../meta/engine/kv.ts';
+import {
+  encodeLifecycle,
+  LIFECYCLE_CONFIG,
+  type LifecycleRule,
+} from '../../meta/lifecycle-protocol.ts';
 import { SimCluster } from './cluster.ts';
 import { drawPlan, Faults } from './faults.ts';
 import { History } from './history.ts';
 import type { Bugs } from './planted.ts';
 import { SeededRandom } from './random.ts';
 import { Versions } from './versions.ts';
-import { BUCKET, Client, OWNER, type Weights } from './workload.ts';
+import { BUCKET, Client, EXPIRES, OWNER, type Weights } from './workload.ts';
 
 const SETUP_MS = 30_000;
 const FAULTS_MS_MAX = 120_000;
+/** Rows of the current versions. */
+const OBJECTS = Buffer.from('o');
+const AFTER_OBJECTS = Buffer.from('p');
 /** Within this time after the last fault every operation succeeds. */
 const LIVENESS_MS = 60_000;
 /** Within this time after it, requests that got no answer have happened, or never will. */
 const SETTLED_MS = 15_000;
 /** Within this time after that, nothing is left to clean up. */
 const QUIET_MS = 180_000;
-const JOBS_TO_RUN = ['scrub', 'orphans', 'repair', 'rebalance', 'garbage'] as const;
+const JOBS_TO_RUN = ['scrub', 'orphans', 'repair', 'rebalance', 'garbage', 'lifecycle'] as const;
+/** By tag, and by a date long past: what goes does not depend on clocks, which jump. */
+const RULES: LifecycleRule[] = [
+  { id: 'expiring', enabled: true, filter: { tags: EXPIRES }, expiration: { dateMs: 0 } },
+  { id: 'uploads', enabled: true, filter: {}, abortDays: 1 },
+];
 
 export interface SeedOptions {
   seed: number;
@@ -60,6 +75,8 @@ class SeedRun {
   readonly #versions = new Versions();
   /** Of the bucket: never, from its beginning, or now and then. */
   readonly #versioning: 'never' | 'always' | 'changing';
+  /** The bucket has lifecycle rules. */
+  readonly #expires: boolean;
   readonly #clients: Client[];
   readonly #keys: readonly string[];
   readonly #faults: Faults;
@@ -77,6 +94,7 @@ class SeedRun {
       trace,
     });
     this.#keys = ['a', 'b/1', 'b/2', 'c'].slice(0, 1 + random.int(4));
+    this.#expires = new SeededRandom(seed, 'lifecycle').chance(0.4);
     this.#clients = Array.from(
       { length: 2 + random.int(4) },
       (_, index) =>
@@ -87,6 +105,7 @@ class SeedRun {
           random: new SeededRandom(seed, `client ${index}`),
           keys: this.#keys,
           name: `client ${index + 1}`,
+          expiring: this.#expires ? new SeededRandom(seed, `expiring ${index}`) : undefined,
         }),
     );
     this.#versioning = new SeededRandom(seed, 'versioning').pick([
@@ -172,6 +191,11 @@ class SeedRun {
       if (!up || gateway?.now === undefined) continue;
       const made = await gateway.now.meta.createBucket({ name: BUCKET, owner: OWNER, region: 'r' });
       if (!made.ok) continue;
+      if (this.#expires) {
+        const value = encodeLifecycle({ rules: RULES });
+        const config = { bucket: BUCKET, name: LIFECYCLE_CONFIG, value };
+        if (!(await gateway.now.meta.setBucketConfig(config)).ok) continue;
+      }
       if (this.#versioning === 'never') return;
       const command = { bucket: BUCKET, versioning: 'Enabled' as const };
       if ((await gateway.now.meta.setVersioning(command)).ok) return;
@@ -275,6 +299,11 @@ class SeedRun {
           queue === 'qg' ? textOf(garbageCodec.decode(first.value)) : first.key.toString('hex');
         left.push(`${rows.length} entries in the ${name} queue, first ${what}`);
       }
+    }
+    const heads = await store.range({ start: OBJECTS, end: AFTER_OBJECTS, limit: 1000 });
+    for (const { key, value } of heads) {
+      const head = objectCodec.decode(value);
+      if (head.tags !== undefined) left.push(`${keyOfObject(key)}, which is to expire`);
     }
     left.push(...oracle.wrongReplicas((group) => membersOf(layout, group)));
     return left;

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { type Failure, isFailure, toFailure } from '../../base/failure.ts';
 import type { OpenedObject, StoredBody } from '../../gateway/object/engine.ts';
-import type { Answer, NewObject, WriteCondition, Written } from '../../meta/protocol.ts';
+import type { Answer, NewObject, Tag, WriteCondition, Written } from '../../meta/protocol.ts';
 import { BLOCK_SIZE, type RunningGateway, type SimCluster } from './cluster.ts';
 import type { Condition, History } from './history.ts';
 import type { OpenRead } from './oracle.ts';
@@ -14,6 +14,10 @@ import type { KnownVersion, Versions } from './versions.ts';
 
 export const BUCKET = 'bucket';
 export const OWNER = 'ab'.repeat(32);
+/** Objects with this tag are removed by the lifecycle job, in buckets with rules. */
+export const EXPIRES: Tag[] = [{ key: 'expires', value: 'yes' }];
+/** Share of the objects that get it. */
+const EXPIRING = 0.25;
 /** A client gives a request up after this long. */
 const PATIENCE_MS = 60_000;
 
@@ -58,6 +62,8 @@ export class Client {
   readonly #keys: readonly string[];
   readonly #name: string;
   readonly #versions: Versions;
+  /** Undefined: the bucket has no lifecycle rules. */
+  readonly #expiring: SeededRandom | undefined;
 
   constructor(options: {
     cluster: SimCluster;
@@ -66,7 +72,9 @@ export class Client {
     random: SeededRandom;
     keys: readonly string[];
     name: string;
+    expiring: SeededRandom | undefined;
   }) {
+    this.#expiring = options.expiring;
     this.#cluster = options.cluster;
     this.#history = options.history;
     this.#versions = options.versions;
@@ -171,6 +179,7 @@ export class Client {
   async put(gateway: RunningGateway, key: string, condition: Condition): Promise<boolean> {
     const id = this.#newValue(this.#sizeOfBody());
     const { content, etag } = this.#valueOf(id);
+    const tags = this.#expiring?.chance(EXPIRING) === true ? EXPIRES : undefined;
     const call = this.#cluster.scheduler.now;
     const result = await this.via(gateway, `put ${key} ${id} ${textOf(condition)}`, ({ running }) =>
       running.engine.store(this.#body(gateway, content), (stored) =>
@@ -178,13 +187,14 @@ export class Client {
           writer: stored.writer,
           bucket: BUCKET,
           key,
-          object: objectOf(id, etag, stored),
+          object: { ...objectOf(id, etag, stored), ...(tags && { tags }) },
           condition: conditionOf(condition),
           missing: stored.missing,
         }),
       ),
     );
     this.#recordWrite(result, key, call, id, condition);
+    if (tags !== undefined) this.#history.mayExpire(key, call, id);
     return result.kind === 'answer' && result.value.ok;
   }
 
@@ -291,6 +301,8 @@ export class Client {
         metadata: { system: {}, user: { v: id } },
       }),
     );
+    // Tags are copied, too.
+    if (object.tags !== undefined) this.#history.mayExpire(to, call, id);
     if (result.kind === 'answer') {
       if (result.value.ok) {
         const { versionId } = result.value.value;
