@@ -25,8 +25,17 @@ export function refusalError(
   return new S3Error(codeOf(refused.refusal), {
     message: refused.message,
     details: { ...contextDetails(refused.refusal, context), ...refused.detail },
-    headers: refused.marker === undefined ? {} : markerHeaders(refused.marker, refused.refusal),
+    headers: headersOf(refused),
   });
+}
+
+/** What is simply not there says so, too: AWS leaves it at no header, others do not. */
+function headersOf({
+  marker,
+  refusal,
+}: Extract<Answer<unknown>, { ok: false }>): Record<string, string> {
+  if (marker !== undefined) return markerHeaders(marker, refusal);
+  return refusal === 'NoSuchKey' ? { 'x-amz-delete-marker': 'false' } : {};
 }
 
 /** A delete marker tells that it is one; by its id it can be deleted and nothing else. */

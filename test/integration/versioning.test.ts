@@ -121,6 +121,8 @@ test('DeleteObject makes a delete marker, and deleting that brings the object ba
   assert.equal(headersOf(missing)['x-amz-delete-marker'], 'true');
   assert.equal(headersOf(missing)['x-amz-version-id'], marker);
   await refusedWith(404, s3.headObject(name));
+  const never = await refusedWith(404, s3.headObject({ Bucket, Key: 'never there' }));
+  assert.equal(headersOf(never)['x-amz-delete-marker'], 'false');
   const named = await refusedWith('MethodNotAllowed', s3.getObject({ ...name, VersionId: marker }));
   assert.equal(headersOf(named)['x-amz-delete-marker'], 'true');
   assert.equal(headersOf(named)['allow'], 'DELETE');
