@@ -378,6 +378,8 @@ export interface RenameObjectCommand extends ExpectsBucket {
   key: string;
   sourceCondition?: RenameCondition | undefined;
   condition?: RenameCondition | undefined;
+  /** Of the object under the old key. */
+  expectObject?: ObjectState | undefined;
   /** The same again within a day is answered as the first time; for another pair of keys it is refused. */
   token?: string | undefined;
 }

@@ -412,6 +412,7 @@ export const COMMANDS: Readonly<Record<Method, Shape>> = {
     source: text,
     sourceCondition: renameCondition,
     condition: renameCondition,
+    expectObject,
     token: optional(text),
   }),
   appendObject: record({ ...place, writer: count, object, condition, missing, offset: count }),

@@ -51,6 +51,7 @@ import { type Scope, scopeOf } from './usage.ts';
 import {
   addVersion,
   answersTo,
+  isInState,
   markerAnswer,
   namedPlace,
   objectOf,
@@ -272,11 +273,10 @@ function changeVersionStep(
   const { value } = place;
   if (value === null) return notThere(versionId);
   if (value.marker === true) return markerAnswer(scope, value, versionId !== undefined);
-  const revision = value.revision ?? 0;
-  if (expectObject !== undefined) {
-    const expected = expectObject.version === value.version && expectObject.revision === revision;
-    if (!expected) return { ok: false, refusal: 'ObjectChanged' };
+  if (expectObject !== undefined && !isInState(value, expectObject)) {
+    return { ok: false, refusal: 'ObjectChanged' };
   }
+  const revision = value.revision ?? 0;
   const changed = change(value);
   if (!changed.ok) return changed;
   // What makes no event leaves the replica as it is.

@@ -19,7 +19,7 @@ import { acquire, enqueue } from './references.ts';
 import { PENDING } from './runner.ts';
 import type { Turns } from './turns.ts';
 import { type Scope, scopeOf } from './usage.ts';
-import { addVersion, markerAnswer, objectOf, removeVersion } from './versions.ts';
+import { addVersion, isInState, markerAnswer, objectOf, removeVersion } from './versions.ts';
 
 export function renameObjectStep(
   draft: Draft,
@@ -34,6 +34,10 @@ export function renameObjectStep(
   const source = from.value;
   if (source === null) return { ok: false, refusal: 'NoSuchKey' };
   if (source.marker === true) return markerAnswer(scope, source, false);
+  const { expectObject } = command;
+  if (expectObject !== undefined && !isInState(source, expectObject)) {
+    return { ok: false, refusal: 'ObjectChanged' };
+  }
   const refused =
     judgeRename(command.sourceCondition, source) ??
     judgeRename(command.condition, objectOf(to.value));

@@ -7,7 +7,7 @@
  * that two commits that could disagree about the chain always check a row that the other one writes.
  */
 import { assert } from '../../base/failure.ts';
-import { type Answer, NULL_VERSION, type ObjectRecord } from '../protocol.ts';
+import { type Answer, NULL_VERSION, type ObjectRecord, type ObjectState } from '../protocol.ts';
 import type { Draft, Row } from './draft.ts';
 import { type Creation, creationType, emitEvent, planReplication } from './events.ts';
 import { nextVersion } from './ids.ts';
@@ -81,6 +81,11 @@ export function namedPlace(
   const named = versionId === undefined || (value !== null && answersTo(value, versionId));
   const found = named ? value : null;
   return { ...place, value: found };
+}
+
+/** Whether a version is as somebody has seen it: the same, with the same tags and extras. */
+export function isInState({ version, revision = 0 }: VersionRow, seen: ObjectState): boolean {
+  return version === seen.version && revision === seen.revision;
 }
 
 /** What a condition of a write is judged on: a delete marker is no object. */

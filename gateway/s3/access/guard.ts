@@ -167,24 +167,22 @@ export class Guard {
       expectObject: ObjectState | undefined,
     ) => Promise<Answer<T>>,
   ): Promise<Answer<T>> {
-    const { bucket, key, versionId } = name;
+    const { bucket, key, versionId, expectObject: wanted } = name;
     return this.run(bucket, async (expect) => {
       const judged = this.#judged.get(bucket);
-      if (judged?.judge.awaitsObject(key) !== true) return change(expect, name.expectObject);
+      if (judged?.judge.awaitsObject(key) !== true) return change(expect, wanted);
+      const { judge, settings } = judged;
       for (let attempt = 1; ; attempt++) {
         const found = await meta.getObject({ bucket, key, versionId, ...expecting(expect) });
-        if (!found.ok) {
-          if (tellsAbsence(found)) judged.judge.object(judged.settings, key, undefined);
-          return found;
-        }
-        const { object } = found.value;
-        judged.judge.object(judged.settings, key, object);
-        const { version, revision = 0 } = object;
-        const wanted = name.expectObject;
-        if (wanted && (wanted.version !== version || wanted.revision !== revision)) {
+        if (!found.ok && !tellsAbsence(found)) return found;
+        const object = found.ok ? found.value.object : undefined;
+        judge.object(settings, key, object);
+        // What is not there is not changed either, should it come to be there.
+        const state = object === undefined ? NOWHERE : stateOf(object);
+        if (wanted !== undefined && !isSame(wanted, state)) {
           return { ok: false, refusal: 'ObjectChanged' };
         }
-        const answer = await change(expect, { version, revision });
+        const answer = await change(expect, state);
         const again = !answer.ok && answer.refusal === 'ObjectChanged' && attempt < ATTEMPTS_MAX;
         if (!again) return answer;
       }
@@ -226,6 +224,17 @@ function expecting(expect: BucketState | undefined): ExpectsBucket {
   return expect === undefined ? {} : { expect };
 }
 
+/** The state of no object. */
+const NOWHERE: ObjectState = { version: '', revision: 0 };
+
+function stateOf({ version, revision = 0 }: ObjectRecord): ObjectState {
+  return { version, revision };
+}
+
+function isSame(one: ObjectState, other: ObjectState): boolean {
+  return one.version === other.version && one.revision === other.revision;
+}
+
 function tellsAbsence({ refusal }: { refusal: string }): boolean {
   return refusal === 'NoSuchKey' || refusal === 'NoSuchVersion' || refusal === 'MethodNotAllowed';
 }
@@ -245,7 +254,6 @@ const STEPS = [
   'setVersioning',
   'listVersions',
   'setObjectLock',
-  'renameObject',
   'appendObject',
   'setBucketConfig',
   'getBucketConfig',
@@ -305,6 +313,18 @@ class GuardedMeta {
     return origin === undefined ? { ...command, expect } : { ...command, expect, origin };
   }
 
+  /** The object under the old key is read, so to speak, and gone afterwards. */
+  renameObject(
+    ...[command, options]: Parameters<Meta['renameObject']>
+  ): ReturnType<Meta['renameObject']> {
+    const { bucket, source } = command;
+    return this.guard.changeObject(this.meta, { bucket, key: source }, (expect, expectObject) => {
+      const state = expectObject === undefined ? {} : { expectObject };
+      const judged = { ...this.inState('renameObject', command, expect), ...state };
+      return this.meta.renameObject({ ...command, ...judged }, options);
+    });
+  }
+
   getObject(...[query, options]: Parameters<Meta['getObject']>): ReturnType<Meta['getObject']> {
     return this.guard.readObject(
       query,
@@ -358,6 +378,7 @@ for (const name of PLAIN) {
 export type RequestMeta = Pick<
   Meta,
   | 'getObject'
+  | 'renameObject'
   | (typeof STEPS)[number]
   | (typeof OF_UPLOADS)[number]
   | (typeof CHANGES)[number]

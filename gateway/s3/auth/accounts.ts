@@ -52,7 +52,7 @@ export class GatewayAccounts implements AccountDirectory, CredentialSource {
   /** What was found in the revision below; undefined: there is nobody of that name. */
   readonly #keys = new Map<string, Credential | undefined>();
   readonly #accounts = new Map<string, Account | undefined>();
-  readonly #lookups = new Map<string, Promise<FoundAccount>>();
+  readonly #lookups = new Map<string, Promise<void>>();
   #revision = -1;
   /** When the revision was last asked for with success: the time of the question. */
   #confirmedMs = Number.NEGATIVE_INFINITY;
@@ -84,11 +84,9 @@ export class GatewayAccounts implements AccountDirectory, CredentialSource {
   /** Looks a key up, so that `find` knows it now if there is one. True: there is. */
   async load(accessKey: string): Promise<boolean> {
     if (this.#fixedKeys.has(accessKey)) return true;
-    const found = await this.#settle(this.#keys, accessKey, async () => {
-      const { account, secretKey } = await this.#lookUp('accessKey', accessKey);
-      if (account === undefined || secretKey === undefined) return undefined;
-      return { accessKey, secretKey, account: accountOf(account) };
-    });
+    const found = await this.#settle(this.#keys, accessKey, () =>
+      this.#lookUp('accessKey', accessKey),
+    );
     return found !== undefined;
   }
 
@@ -101,10 +99,7 @@ export class GatewayAccounts implements AccountDirectory, CredentialSource {
   async account(by: AccountName, value: string): Promise<Account | undefined> {
     const fixed = this.#fixed[by].get(value);
     if (fixed !== undefined) return fixed;
-    return this.#settle(this.#accounts, `${by} ${value}`, async () => {
-      const { account } = await this.#lookUp(by, value);
-      return account && accountOf(account);
-    });
+    return this.#settle(this.#accounts, `${by} ${value}`, () => this.#lookUp(by, value));
   }
 
   async names(ids: Iterable<string>): Promise<ReadonlyMap<string, string>> {
@@ -129,12 +124,12 @@ export class GatewayAccounts implements AccountDirectory, CredentialSource {
   }
 
   /** What is kept under a name, in a revision that holds now; looked up when nothing is. */
-  async #settle<T>(kept: Map<string, T>, name: string, lookUp: () => Promise<T>): Promise<T> {
+  async #settle<T>(kept: Map<string, T>, name: string, lookUp: () => Promise<void>): Promise<T> {
     for (let tries = 0; tries < TRIES_MAX; tries++) {
       if (!this.#holds()) await this.#confirm();
       const found = kept.get(name);
       if (found !== undefined || kept.has(name)) return found as T;
-      keep(kept, name, await lookUp());
+      await lookUp();
     }
     throw new Failure('unavailable', 'accounts keep changing');
   }
@@ -162,7 +157,7 @@ export class GatewayAccounts implements AccountDirectory, CredentialSource {
   }
 
   /** Those who ask for the same at once share one question. */
-  #lookUp(by: AccountName | 'accessKey', value: string): Promise<FoundAccount> {
+  #lookUp(by: AccountName | 'accessKey', value: string): Promise<void> {
     const name = `${by} ${value}`;
     const running = this.#lookups.get(name);
     if (running !== undefined) return running;
@@ -171,15 +166,28 @@ export class GatewayAccounts implements AccountDirectory, CredentialSource {
     return started;
   }
 
-  async #askFor(by: AccountName | 'accessKey', value: string): Promise<FoundAccount> {
+  async #askFor(by: AccountName | 'accessKey', value: string): Promise<void> {
     for (;;) {
       const askedMs = this.#clock.monotonic();
       const found = await this.#meta.findAccount({ by, value });
       // Of another state than was confirmed while this was on its way: it may be the older one.
       if (found.revision !== this.#revision && this.#confirmedMs > askedMs) continue;
       this.#enter(found.revision);
-      return found;
+      // In this very moment: a little later the state may be another.
+      this.#keep(by, value, found);
+      return;
     }
+  }
+
+  #keep(by: AccountName | 'accessKey', value: string, found: FoundAccount): void {
+    const account = found.account && accountOf(found.account);
+    if (by !== 'accessKey') {
+      keep(this.#accounts, `${by} ${value}`, account);
+      return;
+    }
+    const { secretKey } = found;
+    const known = account !== undefined && secretKey !== undefined;
+    keep(this.#keys, value, known ? { accessKey: value, secretKey, account } : undefined);
   }
 }
 
