@@ -175,7 +175,7 @@ test('accounts are found by id, e-mail address and number, and named', async () 
     [
       [EXAMPLE.account.id, 'example'],
       [ANNA.id, 'anna'],
-    ].sort(),
+    ].sort(([a], [b]) => (String(a) < String(b) ? -1 : 1)),
   );
   assert.equal(accounts.known('id', ANNA.id)?.displayName, 'anna');
   const before = state.asked.length;
