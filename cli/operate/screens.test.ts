@@ -12,6 +12,7 @@ import { parseChanges, planLines } from './layout.ts';
 import { objectLines, parseObjectName } from './object.ts';
 import { createPaint, visibleLength } from './paint.ts';
 import { bar } from './screen.ts';
+import { eventScreen } from './events.ts';
 import { statusScreen } from './status.ts';
 import { columns } from './table.ts';
 
@@ -134,7 +135,12 @@ const status: AdminStatus = {
 
 test('the status of everything fits on one screen', () => {
   const local = { url: 'http://s3', region: 'r', admins: ['http://a1', 'http://a2'] };
-  const lines = statusScreen(status, { local, paint: plain, now: 1_060_000 });
+  const backlog = { queue: 'notification' as const, bucketId: 1, full: false };
+  const events = [
+    { ...backlog, waiting: 1200, dropped: 0 },
+    { ...backlog, waiting: 1, dropped: 3 },
+  ];
+  const lines = statusScreen(status, { local, events, paint: plain, now: 1_060_000 });
   assert.deepEqual(lines, [
     'Degraded: node-2 is down.',
     '',
@@ -146,6 +152,7 @@ test('the status of everything fits on one screen', () => {
     'Room      25.0 GiB more of objects; disks 63 % full',
     'Replicas  whole 1,000 · one missing 3 · two missing 0 · lost 0',
     'Queues    repair 3, garbage 7',
+    'Events    1,201 wait, 3 dropped: ashlar events status',
     'Journal   sync, on node-1, node-3; 2 commits behind; snapshot of 1.0 GiB 1 min ago',
     'Layout    epoch 4, 1,024 groups on 0 nodes, at rest',
     'Gateways  2 with a lease at http://s3; http://a1/metrics; http://a2/metrics',
@@ -256,4 +263,31 @@ test('fsck names what it found, and what to do', () => {
     '  block x of bucket/key is missing on node-2',
     'Run `ashlar fsck --repair` to mend what can be mended.',
   ]);
+});
+
+test('outboxes are shown with what waits, what was lost, and why', () => {
+  const backlog = {
+    queue: 'notification' as const,
+    bucketId: 7,
+    waiting: 0,
+    dropped: 0,
+    full: false,
+  };
+  const backlogs = [
+    {
+      ...backlog,
+      bucket: 'photos',
+      waiting: 1200,
+      oldestMs: 940_000,
+      holder: 'x',
+      problem: 'no answer',
+    },
+    { ...backlog, queue: 'replication' as const, dropped: 4, full: true },
+  ];
+  assert.deepEqual(eventScreen(backlogs, plain, 1_060_000), [
+    'QUEUE         BUCKET    WAITING     OLDEST  DROPPED  STATE       LAST PROBLEM',
+    'notification  photos      1,200  2 min ago        0  delivering  no answer',
+    'replication   number 7        0          -        4  full',
+  ]);
+  assert.deepEqual(eventScreen([], plain, 0), ['No events wait.']);
 });

@@ -8,6 +8,7 @@ import type {
   NodeInfo,
   ReplicaHistogram,
 } from '../../meta/admin-protocol.ts';
+import type { EventBacklog } from '../../meta/protocol.ts';
 import type { LocalEndpoint } from '../endpoint.ts';
 import type { Operator } from './connect.ts';
 import { VerbError } from './exit.ts';
@@ -21,10 +22,15 @@ export async function showStatus(operator: Operator, screen: Screen): Promise<vo
   const status = await operator.admin.adminStatus(operator.call);
   // The placement map is thousands of numbers: `ashlar layout show` is the place for it.
   const { view, ...rest } = status;
-  const shown = { ...rest, layoutEpoch: view.layout?.epoch, endpoint: local };
-  screen.show(shown, () => statusScreen(status, { local, paint: screen.paint, now: now() }));
+  const events = await operator.meta.eventStatus({ limit: BACKLOGS_MAX }, operator.call);
+  const shown = { ...rest, layoutEpoch: view.layout?.epoch, endpoint: local, events };
+  screen.show(shown, () =>
+    statusScreen(status, { local, events, paint: screen.paint, now: now() }),
+  );
 }
 
+/** Outboxes that are summed up. */
+const BACKLOGS_MAX = 1000;
 const POLL_MS = 500;
 
 /** 0: healthy; 1: not (yet) healthy; 69: nobody answers. Waits for up to `waitMs`. */
@@ -59,7 +65,12 @@ const paintHealth = ({ healthy, sentence }: AdminStatus, paint: Paint): string =
 
 export function statusScreen(
   status: AdminStatus,
-  how: { local: LocalEndpoint | undefined; paint: Paint; now: number },
+  how: {
+    local: LocalEndpoint | undefined;
+    events: readonly EventBacklog[];
+    paint: Paint;
+    now: number;
+  },
 ): string[] {
   const { paint, local } = how;
   const free = status.nodes.reduce((sum, node) => sum + node.freeBytes, 0);
@@ -84,6 +95,7 @@ export function statusScreen(
         paint.faint('Queues'),
         `repair ${count(status.queues.repair)}, garbage ${count(status.queues.garbage)}`,
       ],
+      ...(how.events.length === 0 ? [] : [[paint.faint('Events'), eventLine(how.events, paint)]]),
       [paint.faint('Journal'), journalLine(status.journal, how.now)],
       [paint.faint('Layout'), layoutLine(status)],
       [paint.faint('Gateways'), gatewayLine(status.writers, local)],
@@ -91,6 +103,14 @@ export function statusScreen(
     '',
     ...jobTable(status.jobs, paint, how.now),
   ];
+}
+
+/** Where somebody listens, or something is replicated, and has not been told yet. */
+function eventLine(events: readonly EventBacklog[], paint: Paint): string {
+  const waiting = events.reduce((sum, backlog) => sum + backlog.waiting, 0);
+  const dropped = events.reduce((sum, backlog) => sum + backlog.dropped, 0);
+  const lost = dropped === 0 ? 'none dropped' : paint.bad(`${count(dropped)} dropped`);
+  return `${count(waiting)} wait, ${lost}: ashlar events status`;
 }
 
 function replicas(histogram: ReplicaHistogram, paint: Paint): string {

@@ -1,4 +1,4 @@
-/** NATS and Redis as far as publishing goes, by fakes of their wire protocols; webhooks by a server. */
+/** NATS, Redis and Kafka as far as publishing goes, by fakes of their protocols; webhooks by a server. */
 import assert from 'node:assert/strict';
 import { createServer as createHttpServer } from 'node:http';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
@@ -91,6 +91,104 @@ function fakeRedis(received: string[][], refuse: () => boolean) {
     });
   });
 }
+
+/* Of Kafka's protocol, in versions from before its compact encodings (kafka.apache.org/protocol). */
+
+const int16 = (value: number) => {
+  const out = Buffer.alloc(2);
+  out.writeInt16BE(value);
+  return out;
+};
+const int32 = (value: number) => {
+  const out = Buffer.alloc(4);
+  out.writeInt32BE(value);
+  return out;
+};
+const kafkaText = (text: string) => Buffer.concat([int16(text.length), Buffer.from(text)]);
+const PRODUCE = 0;
+const METADATA = 3;
+const API_VERSIONS = 18;
+/** Key, and the one version that this broker knows. */
+const APIS = [
+  [PRODUCE, 3],
+  [METADATA, 1],
+  [API_VERSIONS, 3],
+] as const;
+
+/** A broker with the topic `t` of one partition; `error` is what it answers to a message. */
+async function fakeKafka(received: Buffer[], error: () => number) {
+  const broker = await fake((socket) => {
+    let bytes = Buffer.alloc(0);
+    socket.on('data', (chunk) => {
+      bytes = Buffer.concat([bytes, chunk]);
+      while (bytes.length >= 4 && bytes.length >= 4 + bytes.readInt32BE(0)) {
+        const request = bytes.subarray(4, 4 + bytes.readInt32BE(0));
+        bytes = bytes.subarray(4 + request.length);
+        const body = answerTo(request);
+        socket.write(Buffer.concat([int32(4 + body.length), request.subarray(4, 8), body]));
+      }
+    });
+  });
+  function answerTo(request: Buffer): Buffer {
+    const key = request.readInt16BE(0);
+    if (key === API_VERSIONS) {
+      const apis = APIS.flatMap(([api, version]) => [
+        Buffer.concat([int16(api), int16(version), int16(version), Buffer.from([0])]),
+      ]);
+      return Buffer.concat([
+        int16(0),
+        Buffer.from([APIS.length + 1]),
+        ...apis,
+        int32(0),
+        Buffer.from([0]),
+      ]);
+    }
+    if (key === METADATA) {
+      const one = Buffer.concat([int32(1), int32(1)]);
+      const node = Buffer.concat([int32(1), kafkaText('127.0.0.1'), int32(broker.port), int16(-1)]);
+      const partition = Buffer.concat([int16(0), int32(0), int32(1), one, one]);
+      const topic = Buffer.concat([
+        int16(0),
+        kafkaText('t'),
+        Buffer.from([0]),
+        int32(1),
+        partition,
+      ]);
+      return Buffer.concat([int32(1), node, int32(1), int32(1), topic]);
+    }
+    assert.equal(key, PRODUCE);
+    if (error() === 0) received.push(request);
+    const partition = Buffer.concat([int32(0), int16(error()), Buffer.alloc(16)]);
+    return Buffer.concat([int32(1), kafkaText('t'), int32(1), partition, int32(0)]);
+  }
+  return broker;
+}
+
+test('Kafka gets the message with its key on the topic; a refusal is a failure', async () => {
+  const received: Buffer[] = [];
+  let error = 0;
+  const server = await fakeKafka(received, () => error);
+  const brokers = [`127.0.0.1:${server.port}`];
+  const sink = createKafkaSink(
+    { name: 'k', type: 'kafka', brokers, topic: 't', timeoutMs: 5000 },
+    effects,
+  );
+  try {
+    await sink.send('{"one":1}', 'b/key-one');
+    assert.equal(received.length, 1);
+    assert.ok(received[0]?.includes('{"one":1}'));
+    assert.ok(received[0]?.includes('b/key-one'));
+    // NOT_ENOUGH_REPLICAS
+    error = 19;
+    await assert.rejects(sink.send('two', 'k'), unavailable);
+    error = 0;
+    await sink.send('three', 'k');
+    assert.ok(received.at(-1)?.includes('three'));
+  } finally {
+    await sink.close();
+    await server.close();
+  }
+});
 
 test('a webhook has taken an event when it answers 2xx, and only then', async () => {
   const received: string[] = [];
