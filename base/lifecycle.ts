@@ -15,6 +15,8 @@ export const EXIT = {
   unavailable: 69,
   cannotCreate: 73,
   tryAgain: 75,
+  /** It must not take part any more: nothing that can be mended. */
+  removed: 77,
   badConfig: 78,
 } as const;
 

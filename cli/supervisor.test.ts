@@ -144,6 +144,21 @@ test('a bad configuration is not retried: the reason is handed on', async () => 
   assert.equal(pending.length, 0);
 });
 
+test('a node that was removed from the cluster is not started again, whenever it learns of it', async () => {
+  const gone = { code: 77, signal: null, lastWords: 'ashlar: node-1 was removed\n' };
+  const { supervisor, pending } = setUp();
+  const [early, late] = [fakeProcess('node-1'), fakeProcess('node-2')];
+  const starting = supervisor.run({ ...early.spec, keepTrying: true });
+  early.lives[0]?.events.exited(gone);
+  await assert.rejects(starting, { message: 'node-1 was removed' });
+  const running = supervisor.run({ ...late.spec, keepTrying: true });
+  late.lives[0]?.events.ready({});
+  await running;
+  late.lives[0]?.events.exited(gone);
+  assert.equal(pending.length, 0);
+  assert.deepEqual(supervisor.processes(), []);
+});
+
 test('stop asks, waits, and kills what outlives the bound', async () => {
   const { supervisor, pending } = setUp();
   const [a, b] = [fakeProcess('node-1'), fakeProcess('meta', 'meta')];

@@ -64,6 +64,8 @@ export const RESTART_MS_MAX = 10_000;
 const STABLE_MS = 3_000;
 /** Exit codes that starting again cannot mend: bad usage, bad configuration. */
 const FINAL_CODES = new Set([2, 73, 78]);
+/** Exit code of a node that was removed from the cluster: it has no business to start again. */
+const REMOVED_CODE = 77;
 /** Exit code for what may mend itself: a folder that another process is about to leave. */
 const TRY_AGAIN_CODE = 75;
 /** How long a process that was never ready is tried again for that reason. */
@@ -110,6 +112,11 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
             return;
           }
           const fields = { process: name, ...outcome };
+          if (outcome.code === REMOVED_CODE) {
+            log.warn(fields, 'this node was removed from the cluster: it is not started again');
+            settled.failed(new StartFailure(name, REMOVED_CODE, outcome.lastWords));
+            return;
+          }
           if (!child.everReady && isFinal(outcome.code, child)) {
             settled.failed(new StartFailure(name, outcome.code ?? 1, outcome.lastWords));
             if (child.spec.keepTrying !== true) return;

@@ -142,6 +142,8 @@ export interface LocatedBlock {
 export interface LocatedObject {
   bucket: string;
   key: string;
+  /** When it was asked for. */
+  versionId?: string | undefined;
   size: number;
   etag: string;
   blocks: LocatedBlock[];
@@ -297,7 +299,15 @@ export interface MetaAdmin {
   ): Promise<JobStatus>;
 
   locateObject(
-    query: { bucket: string; key: string; from: number; limit: number; verify: boolean },
+    query: {
+      bucket: string;
+      key: string;
+      /** The current version unless it is named. */
+      versionId?: string | undefined;
+      from: number;
+      limit: number;
+      verify: boolean;
+    },
     options?: CallOptions,
   ): Promise<Answer<LocatedObject>>;
   startFsck(command: { repair: boolean }, options?: CallOptions): Promise<FsckReport>;

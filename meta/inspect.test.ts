@@ -111,3 +111,22 @@ test('what is not there is refused as the catalogue does, and an empty object ha
   const found = value(await locateObject(query));
   assert.deepEqual([found.blocks, found.next, found.size], [[], undefined, 0]);
 });
+
+test('a version is located by its name', async () => {
+  const w = await healingWorld();
+  const { catalogue } = w.world;
+  value(await catalogue.setVersioning({ bucket: 'b', versioning: 'Enabled' }));
+  const older = await w.put('k', 100);
+  const newer = await w.put('k', 200);
+  const page = value(await catalogue.listVersions({ bucket: 'b', prefix: 'k', limit: 10 }));
+  const { locateObject } = inspectOf(w);
+  const query = { bucket: 'b', key: 'k', from: 0, limit: 10, verify: true };
+  const located = async (versionId: string | undefined) =>
+    value(await locateObject({ ...query, versionId })).blocks.map(({ blob }) => blob);
+  assert.deepEqual(await located(undefined), [newer.blob]);
+  const ids = page.versions.map(({ versionId }) => versionId);
+  assert.deepEqual(await located(ids[0]), [newer.blob]);
+  assert.deepEqual(await located(ids[1]), [older.blob]);
+  const missing = await locateObject({ ...query, versionId: 'f'.repeat(32) });
+  assert.equal(missing.ok ? '' : missing.refusal, 'NoSuchVersion');
+});

@@ -40,8 +40,8 @@ interface Extent {
 
 export function createInspect(parts: InspectParts): Pick<MetaAdmin, 'locateObject'> {
   return {
-    async locateObject({ bucket, key, from, limit, verify }) {
-      const answer = await parts.catalogue.getObject({ bucket, key });
+    async locateObject({ bucket, key, versionId, from, limit, verify }) {
+      const answer = await parts.catalogue.getObject({ bucket, key, versionId });
       if (!answer.ok) return answer;
       const { object } = answer.value;
       const placement = placementOf(parts.view());
@@ -55,7 +55,7 @@ export function createInspect(parts: InspectParts): Pick<MetaAdmin, 'locateObjec
         block.replicas = await Promise.all(ids.map((id) => replicaOn(parts, id, block, verify)));
       });
       const { size, etag } = object;
-      const located: LocatedObject = { bucket, key, size, etag, ...found };
+      const located: LocatedObject = { bucket, key, versionId, size, etag, ...found };
       return { ok: true, value: located };
     },
   };

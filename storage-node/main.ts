@@ -220,7 +220,7 @@ function announce(
 
 /**
  * How the process should end when `startStorageNode` rejected or `refused` resolved: 78 (do not
- * restart: somebody has to act), 75 (try again), 73 (the folder cannot be used), else 1.
+ * restart: somebody has to act), 77 (removed from the cluster), 75 (try again), 73 (the folder cannot be used), else 1.
  */
 export function exitCodeOf(error: unknown): number {
   if (error instanceof Failure) {
@@ -232,6 +232,8 @@ export function exitCodeOf(error: unknown): number {
         return EXIT.badConfig;
       case 'unavailable':
         return EXIT.tryAgain;
+      case 'fenced':
+        return EXIT.removed;
       default:
         return EXIT.failed;
     }

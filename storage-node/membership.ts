@@ -90,7 +90,7 @@ class MembershipLoop {
         // Of another cluster, or without our secret: more attempts will not change that.
         if (isFailure(error, 'unauthenticated')) throw wrongCluster(identity, error);
         // An old copy of the disk, or a node that was removed: the message says what to do.
-        if (isFailure(error, 'invalid')) {
+        if (isFailure(error, 'invalid', 'fenced')) {
           this.#options.refused?.();
           throw error;
         }
@@ -124,7 +124,8 @@ class MembershipLoop {
       try {
         const { freeBytes, capacityBytes, full, store } = stats();
         const self = { id: identity.id, instance: this.#instance };
-        const beat = { ...self, freeBytes, capacityBytes, full, store };
+        const fill = store === undefined ? {} : { store };
+        const beat = { ...self, freeBytes, capacityBytes, full, ...fill };
         await registrar.heartbeat(beat, this.#callOptions());
       } catch (error) {
         if (this.#stopped.signal.aborted) throw error;

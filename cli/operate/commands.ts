@@ -365,16 +365,19 @@ function addInspection(program: Command, load: Load): void {
       ),
     );
   const object = program.command('object').description('Look at one object.');
-  verb(object, 'locate <BUCKET/KEY>', 'Where every block and replica of it lies.').action(
-    (name: string, options: Options) =>
-      run(load, options, async (operator, screen) =>
-        (await import('./object.ts')).locateObject(operator, screen, name, false),
-      ),
-  );
-  verb(object, 'verify <BUCKET/KEY>', 'Read and verify every replica of it.').action(
-    (name: string, options: Options) =>
-      run(load, options, async (operator, screen) =>
-        (await import('./object.ts')).locateObject(operator, screen, name, true),
-      ),
-  );
+  for (const [word, help, verify] of [
+    ['locate', 'Where every block and replica of it lies.', false],
+    ['verify', 'Read and verify every replica of it.', true],
+  ] as const) {
+    verb(object, `${word} <BUCKET/KEY>`, help)
+      .option('--version-id <ID>', 'This version instead of the current one.')
+      .action((name: string, options: Options) =>
+        run(load, options, async (operator, screen) => {
+          const given = options['versionId'];
+          const versionId = typeof given === 'string' ? given : undefined;
+          const { locateObject } = await import('./object.ts');
+          await locateObject(operator, screen, name, { verify, versionId });
+        }),
+      );
+  }
 }

@@ -26,9 +26,10 @@ export async function locateObject(
   operator: Operator,
   screen: Screen,
   name: string,
-  verify: boolean,
+  options: { verify: boolean; versionId?: string | undefined },
 ): Promise<void> {
-  const object = parseObjectName(name);
+  const { verify, versionId } = options;
+  const object = { ...parseObjectName(name), versionId };
   const blocks: LocatedBlock[] = [];
   let found: LocatedObject | undefined;
   let from: number | undefined = 0;
@@ -49,7 +50,14 @@ export async function locateObject(
   screen.show(whole, () => objectLines(whole, screen.paint, systemClock.now()));
 }
 
-function refused(refusal: string, { bucket, key }: { bucket: string; key: string }): string {
+function refused(
+  refusal: string,
+  { bucket, key, versionId }: { bucket: string; key: string; versionId: string | undefined },
+): string {
+  if (refusal === 'NoSuchVersion') return `There is no version ${versionId} of ${bucket}/${key}.`;
+  if (refusal === 'MethodNotAllowed') {
+    return `Version ${versionId} of ${bucket}/${key} is a delete marker: it has no blocks.`;
+  }
   if (refusal === 'NoSuchBucket') return `There is no bucket ${bucket}.`;
   if (refusal === 'NoSuchKey') return `There is no object ${bucket}/${key}.`;
   return `${bucket}/${key}: ${refusal}.`;
@@ -70,7 +78,8 @@ export function objectLines(object: LocatedObject, paint: Paint, nowMs: number):
   const head = ['OFFSET', 'SIZE', 'BLOCK', 'GROUP', 'REPLICAS'];
   const bad = object.blocks.flatMap(({ replicas }) => replicas).filter((r) => r.state !== 'good');
   return [
-    `${object.bucket}/${object.key}  ${bytes(object.size)}  ETag ${object.etag}`,
+    `${object.bucket}/${object.key}  ${bytes(object.size)}  ETag ${object.etag}` +
+      (object.versionId === undefined ? '' : `  version ${object.versionId}`),
     '',
     ...(rows.length === 0
       ? ['It has no blocks: it is empty.']

@@ -258,6 +258,16 @@ function warningsOf(
       `Only ${zones(next)} zones are left: the loss of one can take two replicas of a block at once.`,
     );
   }
+  const answering = next.nodes.filter(({ id, weight }) => {
+    const up = states.find((node) => node.id === id)?.up === true;
+    return weight > 0 && (up || lost.has(id));
+  }).length;
+  if (answering < REPLICAS) {
+    warnings.push(
+      `Only ${answering} nodes of this layout answer: there are no more than ${answering} replicas of ` +
+        'anything, also of what is written, until another one joins or comes back.',
+    );
+  }
   const weights = next.nodes.map(({ weight }) => weight).filter((weight) => weight > 0);
   for (const { id, groupsBefore, groupsAfter } of plan) {
     const state = states.find((node) => node.id === id);

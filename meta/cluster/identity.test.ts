@@ -75,7 +75,7 @@ describe('a disk that registers', () => {
 
   it('of a removed node is refused for good', () => {
     const found = refusal(ours(9), { removal: 'gone' });
-    assert.equal(found?.kind, 'invalid');
+    assert.equal(found?.kind, 'fenced');
     assert.match(
       found.message,
       /was removed from the cluster.*start the node with an empty folder/,

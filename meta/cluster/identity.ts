@@ -1,7 +1,7 @@
 /**
  * Who may register as a storage node. Pure: every rule is about what the disk says of itself and what
  * is known of the node. A refusal says what to do; `conflict` may pass by itself or by an operator's
- * act and is asked again, `invalid` and `unauthenticated` are for good.
+ * act and is asked again; `invalid`, `unauthenticated` and, for a removed node, `fenced` are for good.
  */
 import { Failure } from '../../base/failure.ts';
 import type { NodeRegistration } from '../protocol.ts';
@@ -48,7 +48,7 @@ function assertPresentDisk(registration: NodeRegistration, row: NodeRow): void {
   const { id, instance, generation } = registration;
   if (row.removal === 'gone') {
     throw new Failure(
-      'invalid',
+      'fenced',
       `node ${id} was removed from the cluster: its folder is not needed any more. To use the disk ` +
         'again, start the node with an empty folder',
     );

@@ -6,8 +6,12 @@ import type { JobSetting } from './job.ts';
 
 function setUp(kept: { setting: JobSetting } = { setting: { paused: false, rate: undefined } }) {
   let rounds = 0;
+  let rewalks = 0;
   let outcome: boolean | Error = false;
   const job = {
+    rewalk(): void {
+      rewalks++;
+    },
     round(): Promise<boolean> {
       rounds++;
       return outcome instanceof Error ? Promise.reject(outcome) : Promise.resolve(outcome);
@@ -28,7 +32,8 @@ function setUp(kept: { setting: JobSetting } = { setting: { paused: false, rate:
     },
   };
   const control = new GarbageControl({ job, rows, clock: systemClock });
-  return { control, kept, rounds: () => rounds, set: (next: boolean | Error) => (outcome = next) };
+  const counts = { rounds: () => rounds, rewalks: () => rewalks };
+  return { control, kept, ...counts, set: (next: boolean | Error) => (outcome = next) };
 }
 
 test('rounds are held while the job is paused, over a restart too', async () => {
@@ -63,10 +68,15 @@ test('the status tells work from rest and keeps the newest problem', async () =>
   assert.notEqual(lastFinishedMs, undefined);
 });
 
-test('run makes the loop come back at once', async () => {
-  const { control } = setUp();
+test('run makes the loop come back at once, and the job begin anew with everything', async () => {
+  const { control, rewalks } = setUp();
   await control.round();
   const round = control.round();
   control.run();
   assert.equal(await round, true);
+  assert.equal(rewalks(), 0);
+  assert.equal(await control.round(), false);
+  assert.equal(rewalks(), 1);
+  await control.round();
+  assert.equal(rewalks(), 1);
 });

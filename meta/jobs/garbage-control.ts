@@ -9,6 +9,8 @@ const NAME = 'garbage';
 
 interface Collector {
   round(): Promise<boolean>;
+  /** The next round begins anew with everything. */
+  rewalk(): void;
   stats(): GarbageStats;
 }
 
@@ -40,6 +42,7 @@ export class GarbageControl implements Job {
   async round(): Promise<boolean> {
     this.#setting ??= await this.#rows.setting(NAME);
     if (this.#setting.paused) return false;
+    if (this.#asked) this.#job.rewalk();
     this.#asked = false;
     this.#running = this.#job.round();
     try {
@@ -75,7 +78,7 @@ export class GarbageControl implements Job {
     };
   }
 
-  /** The loop comes by at least twice a second: it does what it finds then. */
+  /** Walks the queue from its beginning at once, also what a node held up the last time. */
   run(): void {
     this.#asked = true;
   }

@@ -117,6 +117,12 @@ export class GarbageJob {
     return { held: this.#held.size, waiting, ...this.#counts };
   }
 
+  /** The next round walks the queue from its beginning, and asks every node again. */
+  rewalk(): void {
+    this.#walkBeganAt = Number.NEGATIVE_INFINITY;
+    for (const removal of this.#removals) removal.stuck = false;
+  }
+
   /** One bounded round. True: there is more to do at once. Throws what the store throws. */
   async round(): Promise<boolean> {
     const taken = await this.#take();

@@ -64,6 +64,34 @@ describe('the orphan job', () => {
     assert.ok(job.status().lastFinishedMs !== undefined);
   });
 
+  it('goes on after a restart with the groups that it had not come to', async () => {
+    const w = await healingWorld();
+    const limits = { walkMs: 3_600_000, pagePauseMs: 100, saveMs: 0 };
+    for (let n = 0; n < 20; n++) await w.put(`k${n}`, 100);
+    const job = jobOf(w, limits);
+    renew(w, 1000);
+    await rounds(w, job, 8);
+    const { done, total } = job.status();
+    assert.ok(done > 0 && total !== undefined && done < total, `${done} of ${total}`);
+    const lists = () => [...w.nodes.values()].map(({ calls }) => calls.get('list') ?? 0);
+    const again = jobOf(w, limits);
+    await again.restore();
+    assert.equal(again.status().state, 'running');
+    assert.equal(again.status().done, done);
+    const before = lists();
+    await rounds(w, again, 200);
+    assert.equal(again.status().state, 'idle');
+    const { groups } = w.layout();
+    for (const [index, calls] of lists().entries())
+      assert.ok(calls - (before[index] ?? 0) < groups);
+    // A third one knows that the walk is over, and begins none before its time.
+    const third = jobOf(w, limits);
+    await third.restore();
+    await rounds(w, third, 3);
+    assert.equal(third.status().state, 'idle');
+    assert.equal(third.status().lastFinishedMs, again.status().lastFinishedMs);
+  });
+
   it('judges nothing by a writer that has not reported since the start', async () => {
     const w = await healingWorld();
     leftover(w, WRITER, 1);

@@ -102,16 +102,21 @@ export interface OrphanLimits {
   /** Between two pages of one node; none when an operator has asked for the walk. */
   pagePauseMs: number;
   callTimeoutMs: number;
+  /** How often the place that the walk has come to is stored. */
+  saveMs: number;
 }
 
 export const ORPHAN_LIMITS: OrphanLimits = {
   walkMs: 3_600_000,
   pagePauseMs: 200,
   callTimeoutMs: 10_000,
+  saveMs: 30_000,
 };
 
 /** Pages of one node that may wait for readers before the walk along it waits, too. */
 const GATE_MAX = 64;
+/** Nodes whose place is stored, so that it fits a row. */
+const PLACES_MAX = 500;
 /** Empty groups that one step passes over: they cost a call each, and nothing else. */
 const CALLS_PER_STEP = 64;
 
@@ -133,7 +138,9 @@ export class OrphanJob implements Job {
   readonly #ending = new AbortController();
   #lanes: Lane[] = [];
   #groups = 0;
-  #beganAt: number | undefined;
+  /** Wall clock: it holds over restarts. */
+  #beganMs: number | undefined;
+  #savedAt = 0;
   #walking = false;
   #asked = false;
   #hurried = false;
@@ -149,8 +156,42 @@ export class OrphanJob implements Job {
     this.#meter = new Meter(options.clock);
   }
 
+  /** Reads what operators have said, and where the walk had come to. */
   async restore(): Promise<void> {
     await this.#control.load();
+    const state = await this.#options.rows.state('orphans');
+    const { layout } = this.#options.view();
+    if (state === undefined || layout === undefined) return;
+    const { beganMs, finishedMs, places } = state;
+    if (typeof finishedMs === 'number') this.#finishedMs = finishedMs;
+    if (typeof beganMs !== 'number') return;
+    this.#beganMs = beganMs;
+    if (typeof places !== 'object' || places === null) return;
+    this.#start(layout.groups);
+    for (const lane of this.#lanes) {
+      const group = (places as Record<string, unknown>)[lane.id];
+      if (typeof group !== 'number') continue;
+      lane.group = Math.min(group, this.#groups);
+      lane.ended = lane.group >= this.#groups;
+    }
+  }
+
+  /**
+   * What was found and waits for readers is not stored: the walk goes on behind it, and the next one
+   * finds it again.
+   */
+  async #save(): Promise<void> {
+    this.#savedAt = this.#options.clock.monotonic();
+    const places = Object.fromEntries(
+      this.#lanes
+        .slice(0, PLACES_MAX)
+        .map(({ id, group, ended }) => [id, ended ? this.#groups : group]),
+    );
+    await this.#options.rows.putState('orphans', {
+      beganMs: this.#beganMs ?? null,
+      finishedMs: this.#finishedMs ?? null,
+      places: this.#walking ? places : null,
+    });
   }
 
   status(): JobStatus {
@@ -196,7 +237,7 @@ export class OrphanJob implements Job {
   async round(): Promise<boolean> {
     const { clock } = this.#options;
     if (this.#control.paused) return false;
-    this.#begin();
+    if (this.#begin()) await this.#save();
     await this.#removeReleased();
     const now = clock.monotonic();
     const due = this.#lanes.filter((lane) => !lane.ended && lane.dueAt <= now);
@@ -205,23 +246,33 @@ export class OrphanJob implements Job {
       this.#walking = false;
       this.#hurried = false;
       this.#finishedMs = clock.now();
-    }
+      await this.#save();
+    } else if (this.#walking && now - this.#savedAt >= this.#limits.saveMs) await this.#save();
     return this.#walking && this.#hurried;
   }
 
-  #begin(): void {
+  /** True: a walk has begun. */
+  #begin(): boolean {
     const { clock, view } = this.#options;
-    const { layout, nodes } = view();
+    const { layout } = view();
     if (this.#asked) this.#hurried = true;
-    if (this.#walking || layout === undefined) return;
-    const due = clock.monotonic() - (this.#beganAt ?? Number.NEGATIVE_INFINITY);
-    if (!this.#asked && due < this.#limits.walkMs) return;
+    if (this.#walking || layout === undefined) return false;
+    const now = clock.now();
+    const age = this.#beganMs === undefined ? Number.POSITIVE_INFINITY : now - this.#beganMs;
+    // A clock that was set back must not stop the walks for as long.
+    if (!this.#asked && age >= 0 && age < this.#limits.walkMs) return false;
     this.#asked = false;
-    this.#beganAt = clock.monotonic();
+    this.#beganMs = now;
+    this.#start(layout.groups);
+    return true;
+  }
+
+  #start(groups: number): void {
+    const { layout, nodes } = this.#options.view();
     this.#walking = true;
-    this.#groups = layout.groups;
+    this.#groups = groups;
     // All nodes that are known, in the layout or not: orphans lie anywhere.
-    const ids = new Set([...layout.nodes, ...nodes].map(({ id }) => id));
+    const ids = new Set([...(layout?.nodes ?? []), ...nodes].map(({ id }) => id));
     this.#lanes = [...ids].map((id) => ({
       id,
       group: 0,
