@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ObjectLockConfiguration, ObjectLockRetention } from '@aws-sdk/client-s3';
+import { signedV4 } from '../support/form.ts';
 import { putMultipart } from '../support/multipart.ts';
-import { refusedWith, useServer } from '../support/server.ts';
+import { digest, refusedWith, SERVER_KEYS, useServer } from '../support/server.ts';
 
 const server = useServer();
 const DAY_MS = 86_400_000;
@@ -127,6 +128,35 @@ test('uploads bring their own locks in headers', async () => {
   await refusedWith('InvalidRequest', s3.copyObject({ ...copy, ...lock }));
   await s3.copyObject(copy);
   assert.equal((await s3.headObject({ Bucket: plain, Key: 'a' })).ObjectLockMode, undefined);
+});
+
+test('forms bring locks in their fields', async () => {
+  const { s3 } = server;
+  const Bucket = await lockedBucket();
+  const until = '2099-01-01T00:00:00.000Z';
+  const post = (fields: readonly (readonly [string, string])[]) => {
+    const form = new FormData();
+    const conditions = [{ bucket: Bucket }, ...fields.map(([name, value]) => ({ [name]: value }))];
+    const signed = signedV4({ keys: SERVER_KEYS, conditions });
+    for (const [name, value] of [...fields, ...signed]) form.append(name, value);
+    form.append('file', new Blob(['x']), 'x');
+    return fetch(`${server.endpoint}/${Bucket}`, { method: 'POST', body: form });
+  };
+  const lock = [
+    ['key', 'form'],
+    ['x-amz-object-lock-mode', 'GOVERNANCE'],
+    ['x-amz-object-lock-retain-until-date', until],
+    ['x-amz-object-lock-legal-hold', 'ON'],
+  ] as const;
+  const bare = await post(lock);
+  assert.equal(bare.status, 400, await bare.text());
+  const sum = ['x-amz-checksum-sha256', digest('sha256', 'x', 'base64')] as const;
+  const done = await post([...lock, sum]);
+  assert.equal(done.status, 204, await done.text());
+  const head = await s3.headObject({ Bucket, Key: 'form' });
+  assert.equal(head.ObjectLockMode, 'GOVERNANCE');
+  assert.deepEqual(head.ObjectLockRetainUntilDate, new Date(until));
+  assert.equal(head.ObjectLockLegalHoldStatus, 'ON');
 });
 
 test('governance is extended by all, shortened and taken off by those who bypass it', async () => {
