@@ -55,11 +55,18 @@ export interface LifecycleVersion {
 
 /* ------------------------------------------------------------------ matching */
 
-function criteriaOf({ prefix, filter }: LifecycleRule): LifecycleCriteria[] {
+/** Of rules that were looked at before: there may be a thousand of them for every key. */
+const KNOWN = new WeakMap<LifecycleRule, readonly LifecycleCriteria[]>();
+
+function criteriaOf(rule: LifecycleRule): readonly LifecycleCriteria[] {
+  const known = KNOWN.get(rule);
+  if (known !== undefined) return known;
+  const { prefix, filter } = rule;
   const criteria: LifecycleCriteria[] = [];
   if (prefix !== undefined) criteria.push({ prefix });
   if (filter !== undefined) criteria.push(filter);
   if (filter?.and !== undefined) criteria.push(filter.and);
+  KNOWN.set(rule, criteria);
   return criteria;
 }
 

@@ -41,8 +41,10 @@ import { abortUploadStep, uploadTurn } from './uploads.ts';
 import { type Scope, scopeOf } from './usage.ts';
 import { placeOf } from './versions.ts';
 
-/** Rows of one page. */
+/** Rows of one page at the most, and rules that are held against them: a page must not take long. */
 const PAGE_ROWS = 256;
+const PAGE_CHECKS = 20_000;
+const PAGE_ROWS_MIN = 16;
 /** Older versions of one key that are read at once. */
 const CHAIN_ROWS = 256;
 const ORIGIN: Origin = { account: '', requestId: '', sourceIp: '', cause: 'lifecycle' };
@@ -202,6 +204,9 @@ function left(bounds: Bounds, after: string | undefined): Bounds | undefined {
 export function createLifecycle(settings: LifecycleSettings): LifecycleWork {
   const { store, buckets, turns, lane, eventsMax, dayMs } = settings;
 
+  /** The rules that were read last: of the bucket that is walked. */
+  let last: RuledBucket | undefined;
+
   /** The next rows that the rules may concern, in order. */
   async function rowsOf(
     { id, rules }: RuledBucket,
@@ -215,7 +220,9 @@ export function createLifecycle(settings: LifecycleSettings): LifecycleWork {
       const all = objects ? objectBounds(id, prefix) : uploadBounds(id, prefix);
       const bounds = left(all, place.after);
       if (bounds === undefined) continue;
-      const rows = await store.range({ ...bounds, limit: PAGE_ROWS });
+      const few = Math.floor(PAGE_CHECKS / Math.max(1, rules.length));
+      const limit = Math.max(PAGE_ROWS_MIN, Math.min(PAGE_ROWS, few));
+      const rows = await store.range({ ...bounds, limit });
       if (rows.length > 0) return rows;
     }
     return [];
@@ -322,11 +329,15 @@ export function createLifecycle(settings: LifecycleSettings): LifecycleWork {
     },
 
     async ruled(name) {
+      const found = await buckets.getBucket({ bucket: name });
+      if (!found.ok || !found.value.configs.includes(LIFECYCLE_CONFIG)) return undefined;
+      if (last?.id === found.value.id && last.revision === found.value.revision) return last;
       const answer = await buckets.getBucketConfig({ bucket: name, name: LIFECYCLE_CONFIG });
       if (!answer.ok || answer.value.value === undefined) return undefined;
       const { id, revision } = answer.value.bucket;
       const rules = decodeLifecycle(answer.value.value).rules.filter(({ enabled }) => enabled);
-      return { id, revision, name, rules };
+      last = { id, revision, name, rules };
+      return last;
     },
 
     async page(bucket, place, nowMs) {

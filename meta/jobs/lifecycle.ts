@@ -33,6 +33,8 @@ const WIDTH = 16;
 /** Rows per second of a pass, where a day is a day; one that is due counts as many. */
 const ROWS_PER_SECOND = 20_000;
 const DUE_ROWS = 20;
+/** Rules that are held against a row for nothing. */
+const RULES_PER_ROW = 50;
 const SAVE_MS = 5000;
 
 /** How long after the beginning of one pass the next one begins, in milliseconds. */
@@ -195,7 +197,7 @@ export class LifecycleJob implements Job {
     this.#rows += rows;
     this.#meter.add(rows);
     if (dayMs === DAY_MS) {
-      const cost = rows + due.length * DUE_ROWS;
+      const cost = rows * Math.max(1, bucket.rules.length / RULES_PER_ROW) + due.length * DUE_ROWS;
       this.#dueAt = clock.monotonic() + (cost * 1000) / ROWS_PER_SECOND;
     }
     // Other rules: the same page again.
