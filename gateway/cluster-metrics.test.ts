@@ -5,7 +5,9 @@ import type { Clock } from '../base/clock.ts';
 import { Failure } from '../base/failure.ts';
 import { createRpcRecord } from '../base/rpc/rpc-record.ts';
 import type { AdminStatus, NodeInfo } from '../meta/admin-protocol.ts';
+import type { Meta } from '../meta/protocol.ts';
 import { addClusterMetrics } from './cluster-metrics.ts';
+import { createEventMetrics } from './events/metrics.ts';
 import { addRpcMetrics, createGatewayMetrics } from './metrics.ts';
 import type { ObjectEngineStatus } from './object/create-engine.ts';
 
@@ -85,6 +87,19 @@ const status: AdminStatus = {
   usage: { objects: 13, bytes: 1300 },
 };
 
+/** Outboxes, as long as the metadata service answers. */
+function backlogsOf(answer: () => Promise<AdminStatus>): Meta['eventStatus'] {
+  const backlog = { bucketId: 1, full: false };
+  return async () => {
+    await answer();
+    return [
+      { ...backlog, queue: 'notification', waiting: 3, dropped: 0 },
+      { ...backlog, queue: 'notification', waiting: 4, dropped: 1 },
+      { ...backlog, queue: 'replication', waiting: 2, dropped: 0 },
+    ];
+  };
+}
+
 function setUp(answer: () => Promise<AdminStatus>) {
   let nowMs = 0;
   let asked = 0;
@@ -95,6 +110,10 @@ function setUp(answer: () => Promise<AdminStatus>) {
     return answer();
   };
   addClusterMetrics(metrics, { adminStatus }, clock);
+  const events = createEventMetrics(metrics, { eventStatus: backlogsOf(answer) }, clock);
+  events.message('hook', 'delivered');
+  events.replica('completed', 5);
+  events.accessLog('dropped', 2);
   const rpc = createRpcRecord();
   addRpcMetrics(metrics, rpc);
   const observe = rpc.observer('node-1', () => 'get');
@@ -113,6 +132,12 @@ test('a scrape shows the cluster, asked for once and no more often than every fe
   for (const line of [
     'ashlar_build_info{version="1.2.3"} 1',
     'ashlar_meta_up 1',
+    'ashlar_events_waiting{queue="notification"} 7',
+    'ashlar_events_waiting{queue="replication"} 2',
+    'ashlar_events_dropped{queue="notification"} 1',
+    'ashlar_event_messages_total{target="hook",outcome="delivered"} 1',
+    'ashlar_replicated_bytes_total 5',
+    'ashlar_access_log_lines_total{outcome="dropped"} 2',
     'ashlar_cluster_healthy 1',
     'ashlar_cluster_writable 1',
     'ashlar_cluster_nodes{state="up"} 1',
@@ -158,6 +183,7 @@ test('what the metadata service does not tell any more is not shown as if it wer
   const text = await scrape();
   assert.match(text, /^ashlar_meta_up 0$/m);
   assert.doesNotMatch(text, /^ashlar_node_up/m);
+  assert.doesNotMatch(text, /^ashlar_events_waiting\{/m);
   assert.doesNotMatch(text, /^ashlar_usage_objects [0-9]/m);
   assert.match(text, /^ashlar_gateway_ready 1$/m);
 });

@@ -38,12 +38,12 @@ export function createEventMetrics(
     help: 'Lines of server access logs, by what became of them.',
     labels: ['outcome'],
   });
-  let asked: { atMs: number; answer: Promise<EventBacklog[]> } | undefined;
-  const backlogs = (): Promise<EventBacklog[]> => {
+  let asked: { atMs: number; answer: Promise<EventBacklog[] | undefined> } | undefined;
+  const backlogs = (): Promise<EventBacklog[] | undefined> => {
     const nowMs = clock.monotonic();
     if (asked === undefined || nowMs - asked.atMs >= FRESH_MS) {
       const query = { limit: BACKLOGS_MAX };
-      const answer = meta.eventStatus(query, { timeoutMs: TIMEOUT_MS }).catch(() => []);
+      const answer = meta.eventStatus(query, { timeoutMs: TIMEOUT_MS }).catch(() => undefined);
       asked = { atMs: nowMs, answer };
     }
     return asked.answer;
@@ -55,6 +55,8 @@ export function createEventMetrics(
       labels: ['queue'],
       async collect(face) {
         const found = await backlogs();
+        face.clear();
+        if (found === undefined) return;
         for (const queue of EVENT_QUEUES) {
           const mine = found.filter((backlog) => backlog.queue === queue);
           face.set(

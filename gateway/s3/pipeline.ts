@@ -127,6 +127,8 @@ interface Progress {
   code: ErrorCode | undefined;
   /** A visit to a website: errors are pages. */
   site: boolean;
+  /** By what the request was judged, as far as it came. */
+  guard: Guard | undefined;
 }
 
 /** Never rejects: whatever goes wrong becomes a reply. */
@@ -143,6 +145,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       requester: undefined,
       code: undefined,
       site: false,
+      guard: undefined,
     };
     let reply: RawReply;
     try {
@@ -202,7 +205,16 @@ async function answer(options: Parts, request: RawRequest, progress: Progress): 
   progress.address = { ...address, key };
   progress.accessKey = identity.accessKey;
   progress.requester = identity.account?.id;
-  const asked: Asked = { request, identity, bucket, key, query, headers, form: form?.reply };
+  const asked: Asked = {
+    request,
+    identity,
+    bucket,
+    key,
+    query,
+    headers,
+    form: form?.reply,
+    progress,
+  };
   if (detection.kind === 'operation') return perform(options, detection.name, asked);
   await authorizeUnknown(identity, options.settings, bucket);
   throw detectionError(detection, request.method);
@@ -218,6 +230,7 @@ interface Asked {
   /** Those hoisted from the query included; of a form, those that its fields say. */
   headers: HeaderMap;
   form: FormReply | undefined;
+  progress: Progress;
 }
 
 /** Authorizes, screens and carries out one operation. */
@@ -225,6 +238,7 @@ async function perform(options: Parts, name: OperationName, asked: Asked): Promi
   const { request, identity, bucket, key, query, headers, form } = asked;
   const operation = options.operations[name];
   const guard = new Guard(options.settings);
+  asked.progress.guard = guard;
   const { region, settings, accounts, effects } = options;
   const authorization = await authorize(
     { ...asked, operation, form: form !== undefined },
@@ -317,8 +331,8 @@ async function visit(
     read(how, page, headers) {
       const name = how === 'GET' ? 'GetObject' : 'HeadObject';
       const query = parseQuery('');
-      const asked = { request, identity, bucket, key: page, query, headers, form: undefined };
-      return perform(options, name, asked);
+      const asked = { request, identity, bucket, key: page, query, headers, progress };
+      return perform(options, name, { ...asked, form: undefined });
     },
   });
 }
@@ -572,7 +586,8 @@ function record(
       firstByteMs,
       durationMs,
     });
-    const logged = accessLog && settings.peek(progress.address?.bucket ?? '');
+    const bucket = progress.address?.bucket ?? '';
+    const logged = accessLog && (progress.guard?.settings(bucket) ?? settings.peek(bucket));
     if (logged?.text(LOGGING_CONFIG) === undefined) return;
     accessLog?.add(logged, {
       bucket: logged.bucket.name,

@@ -92,6 +92,20 @@ describe('server access logs', () => {
     }
   });
 
+  test('requests that change the bucket are logged, too', async () => {
+    const target = await logBucket();
+    const Bucket = await logged(target);
+    const Tagging = { TagSet: [{ Key: 'a', Value: 'b' }] };
+    await server.s3.putBucketTagging({ Bucket, Tagging });
+    await server.s3.putBucketLogging({ Bucket, BucketLoggingStatus: {} });
+    await server.s3.headBucket({ Bucket });
+    const found = await lines(target, ` ${Bucket} [`, 2);
+    assert.deepEqual(found.map((line) => /REST\.\S+/.exec(line)?.[0]).toSorted(), [
+      'REST.PUT.LOGGING_STATUS',
+      'REST.PUT.TAGGING',
+    ]);
+  });
+
   test('partitioned names tell account, region, bucket and day', async () => {
     const target = await logBucket();
     const PartitionedPrefix = { PartitionDateSource: 'EventTime' as const };
