@@ -64,7 +64,7 @@ test('PutBucketVersioning and GetBucketVersioning keep the state; MFA delete is 
     s3.putBucketVersioning({ Bucket, VersioningConfiguration: {} }),
   );
   const missing = { Bucket: 'no-such-bucket', VersioningConfiguration: mfa };
-  await refusedWith('NotImplemented', s3.putBucketVersioning(missing));
+  await refusedWith('NoSuchBucket', s3.putBucketVersioning(missing));
 });
 
 test('PutObject returns a version id when versioning is enabled, and only then', async () => {
