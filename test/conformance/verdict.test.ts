@@ -90,6 +90,18 @@ test('the areas of the targets find their cases by marker or by name', () => {
   );
 });
 
+test('a case that cannot pass anywhere is not judged when the suite says so, too', () => {
+  const reasons: Reasons = { 'test_s3.py::test_failed_0': ['suite', 'nothing arrives'] };
+  assert.equal(
+    cases('failed', 1, 'fails_on_rgw').some((one) => isInside(one, reasons)),
+    false,
+  );
+  assert.equal(
+    cases('failed', 1).some((one) => isInside(one, reasons)),
+    true,
+  );
+});
+
 test('a case that AWS fails is not judged when it is written down what S3 does instead', () => {
   const marked = cases('failed', 2, 'fails_on_aws');
   const bare = cases('failed', 1);
