@@ -115,6 +115,11 @@ function outcomeOf(answer: ReturnType<typeof deleteObjectStep>, done: Outcome): 
 const shownId = ({ named, version }: VersionRow): string =>
   named === true ? version : NULL_VERSION;
 
+/** It goes when its replica is there, or cannot be made (as on AWS). */
+function waitsForReplica({ events }: Scope, { replication }: VersionRow): boolean {
+  return events?.replication === true && replication === 'PENDING';
+}
+
 function currentStep(
   draft: Draft,
   scope: StepScope,
@@ -123,7 +128,7 @@ function currentStep(
   const row = draft.row(objectKey(scope.bucketId, key), objectCodec);
   if (row === undefined) return PENDING;
   const head = row.value;
-  if (head === null || head.version !== version) return CHANGED;
+  if (head === null || head.version !== version || waitsForReplica(scope, head)) return CHANGED;
   const due = dueOfCurrent(scope.rules, key, head, scope.dayMs);
   if (due === undefined || due > draft.nowMs) return CHANGED;
   if (head.marker === true) {
@@ -155,6 +160,7 @@ function noncurrentStep(
   const { head, row } = place;
   const { value } = row;
   if (head.value === null || row === head || value?.newer === undefined) return CHANGED;
+  if (waitsForReplica(scope, value)) return CHANGED;
   const keyOf = (id: string) => versionKey(scope.bucketId, key, id);
   const newerRow =
     value.newer === head.value.version ? head : draft.row(keyOf(value.newer), objectCodec);

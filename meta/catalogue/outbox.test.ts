@@ -26,6 +26,7 @@ import {
   WRITER,
 } from './test-support.ts';
 import { createMemoryStore } from '../engine/memory.ts';
+import { DAY_MS, encodeLifecycle, LIFECYCLE_CONFIG } from '../lifecycle-protocol.ts';
 
 const ORIGIN: Origin = { account: OWNER, requestId: 'ab'.repeat(8), sourceIp: '192.0.2.7' };
 
@@ -348,6 +349,33 @@ test('the status of a replication is set on exactly the version, and changed tag
     'ObjectTagging:Put',
     'k',
   ]);
+});
+
+test('lifecycle waits for the replica, and tells that it was lifecycle', async () => {
+  const world = await listening('replication', true);
+  const { catalogue, clock } = world;
+  const rules = [{ id: 'r', enabled: true, filter: {}, expiration: { days: 1 } }];
+  const config = { bucket: 'b', name: LIFECYCLE_CONFIG, value: encodeLifecycle({ rules }) };
+  value(await catalogue.setBucketConfig(config));
+  value(await catalogue.setBucketConfig({ bucket: 'b', name: 'notification', value: '{}' }));
+  const origin: Origin = { ...ORIGIN, replicate: [{ prefix: '', deleteMarkers: true }] };
+  const { version } = value(await put(world, 'k', origin));
+  clock.ms += 3 * DAY_MS;
+  const expire = async () => {
+    const bucket = (await catalogue.lifecycle.ruled('b')) ?? assert.fail();
+    return catalogue.lifecycle.expire(bucket, { kind: 'current', key: 'k', version });
+  };
+  assert.equal(await expire(), 'changed');
+  value(await catalogue.setReplication({ bucket: 'b', key: 'k', version, status: 'COMPLETED' }));
+  assert.equal(await expire(), 'marked');
+  assert.deepEqual(
+    (await events(catalogue)).map(({ type, account }) => [type, account]),
+    [
+      ['ObjectCreated:Put', OWNER],
+      ['LifecycleExpiration:DeleteMarkerCreated', ''],
+    ],
+  );
+  assert.equal((await events(catalogue, 'replication')).length, 1, 'its marker stays here');
 });
 
 test('a failed replication is an event for those who want to know', async () => {

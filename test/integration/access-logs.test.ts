@@ -100,7 +100,7 @@ describe('server access logs', () => {
     await server.s3.putBucketLogging({ Bucket, BucketLoggingStatus: {} });
     await server.s3.headBucket({ Bucket });
     const found = await lines(target, ` ${Bucket} [`, 2);
-    assert.deepEqual(found.map((line) => /REST\.\S+/.exec(line)?.[0]).toSorted(), [
+    assert.deepEqual(found.map((line) => String(/REST\.\S+/.exec(line)?.[0])).toSorted(), [
       'REST.PUT.LOGGING_STATUS',
       'REST.PUT.TAGGING',
     ]);
