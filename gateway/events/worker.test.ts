@@ -117,6 +117,30 @@ test('a worker that stops finishes what it has begun and gives its bucket back',
   assert.equal(box.holder(), undefined);
 });
 
+test('what one event runs into is its own failure: the rest of the page is settled', async () => {
+  const box = outbox(event(1), event(2, 'k2', { left: ['x'] }), event(3));
+  const slow = Promise.withResolvers<void>();
+  const seen: string[] = [];
+  const worker = workerOf(
+    box.meta,
+    async ({ key }) => {
+      seen.push(key);
+      if (key === 'k2') throw new TypeError('a mistake');
+      if (key === 'k1') await slow.promise;
+      return { kind: 'done' };
+    },
+    { pageSize: 3 },
+  );
+  worker.start();
+  await until(() => seen.length === 3);
+  slow.resolve();
+  await until(() => box.events.size === 1);
+  await worker.stop();
+  assert.deepEqual(seen.toSorted(), ['k1', 'k2', 'k3'], 'nothing was handled twice');
+  const left = box.events.get(event(2).id);
+  assert.deepEqual([left?.attempts, left?.left], [1, ['x']]);
+});
+
 test('a failure is written down, and later events of its key wait when order matters', async () => {
   const box = outbox(event(1, 'a'), event(2, 'a'), event(3, 'b'), event(4, 'a'));
   const seen: string[] = [];

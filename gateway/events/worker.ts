@@ -5,7 +5,7 @@
  * when its lease has ended, so a target may be told twice, and never not at all.
  */
 import type { Effects } from '../../base/clock.ts';
-import { isFailure } from '../../base/failure.ts';
+import { isFailure, toFailure } from '../../base/failure.ts';
 import type { Log } from '../../base/log.ts';
 import type {
   EventLease,
@@ -79,6 +79,7 @@ export function createEventWorker(options: WorkerOptions): EventWorker {
     held = new Set(leases.map(({ bucketId }) => bucketId));
     // The lease may be that much older than this call: whoever holds it must stop before its end.
     heldUntilMs = askedMs + leaseMs / 2;
+    for (const [bucketId, untilMs] of resting) if (untilMs <= askedMs) resting.delete(bucketId);
     for (const lease of leases) {
       if (running.size >= BUCKETS_MAX) break;
       const { bucketId } = lease;
@@ -113,6 +114,17 @@ export function createEventWorker(options: WorkerOptions): EventWorker {
     resting.set(bucketId, clock.monotonic() + pauseMs);
   }
 
+  /** Whatever one event runs into, the others of its page are handled and settled. */
+  async function attempt(handle: Handle, event: StoredEvent): Promise<Outcome> {
+    try {
+      return await handle(event);
+    } catch (error) {
+      const { bucket, key, type, left } = event;
+      log.warn({ queue, bucket, key, event: type, error }, 'an event could not be worked on');
+      return { kind: 'failed', problem: toFailure(error).message, left };
+    }
+  }
+
   async function handlePage(
     lease: EventLease,
     events: readonly StoredEvent[],
@@ -132,7 +144,7 @@ export function createEventWorker(options: WorkerOptions): EventWorker {
           ? { kind: 'held', waitMs: dueMs }
           : handle === undefined
             ? { kind: 'done' }
-            : await handle(event);
+            : await attempt(handle, event);
       if (outcome.kind === 'done') {
         handled++;
         done.push(event.id);

@@ -80,11 +80,10 @@ export class Destination {
       Key: key,
       ...headersOf(object, storageClass),
       ContentLength: size,
-      Body: size === 0 ? '' : Readable.from(body, { objectMode: false }),
     };
     const md5 = md5Of(object.etag);
     if (md5 !== undefined && object.encryption === undefined) input.ContentMD5 = md5;
-    await this.#send((s3) => s3.putObject(input));
+    await this.#sendBody(size, body, (s3, Body, how) => s3.putObject({ ...input, Body }, how));
   }
 
   /** Part by part as the object was made, so that it has the same ETag there. */
@@ -104,14 +103,14 @@ export class Destination {
       for await (const { part, body } of parts) {
         const PartNumber = Parts.length + 1;
         const md5 = object.encryption === undefined ? md5Of(part.etag) : undefined;
-        const { ETag } = await this.#send((s3) =>
-          s3.uploadPart({
-            ...upload,
-            PartNumber,
-            ContentLength: part.size,
-            ...(md5 === undefined ? {} : { ContentMD5: md5 }),
-            Body: part.size === 0 ? '' : Readable.from(body, { objectMode: false }),
-          }),
+        const input = {
+          ...upload,
+          PartNumber,
+          ContentLength: part.size,
+          ...(md5 === undefined ? {} : { ContentMD5: md5 }),
+        };
+        const { ETag } = await this.#sendBody(part.size, body, (s3, Body, how) =>
+          s3.uploadPart({ ...input, Body }, how),
         );
         Parts.push({ PartNumber, ETag });
       }
@@ -173,6 +172,33 @@ export class Destination {
 
   async putMarker(bucket: string, key: string): Promise<void> {
     await this.#send((s3) => s3.deleteObject({ Bucket: bucket, Key: key }));
+  }
+
+  /**
+   * A request with content. Throws what reading the content threw: the SDK pipes it and listens to
+   * nothing but its end, so the error would come up nowhere, and end the process.
+   */
+  async #sendBody<T>(
+    size: number,
+    body: AsyncIterable<Uint8Array>,
+    call: (s3: S3, body: Readable | '', how: { abortSignal: AbortSignal }) => Promise<T>,
+  ): Promise<T> {
+    const abort = new AbortController();
+    const how = { abortSignal: abort.signal };
+    if (size === 0) return await this.#send((s3) => call(s3, '', how));
+    const content = Readable.from(body, { objectMode: false });
+    let broken: unknown;
+    content.on('error', (error) => {
+      broken = error;
+      abort.abort();
+    });
+    try {
+      return await this.#send((s3) => call(s3, content, how));
+    } catch (error) {
+      throw broken ?? error;
+    } finally {
+      content.destroy();
+    }
   }
 
   async #send<T>(call: (s3: S3) => Promise<T>): Promise<T> {

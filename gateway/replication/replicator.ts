@@ -95,7 +95,11 @@ async function replicate(
     if (object.encryption !== undefined) {
       source.unlock(await options.keys.unwrap(object.encryption, undefined));
     }
-    const update = isUpdate(event) && (await isCurrent(options.meta, event));
+    const update = isUpdate(event);
+    // Put there anew, an older version would be the newest one there.
+    if (update && !(await isCurrent(options.meta, event))) {
+      return await conclude(options, event, 'FAILED', 0);
+    }
     const plan = { rules, owner: config.owner, bytes: object.size };
     return await toEach(options, event, plan, async (destination, place) => {
       if (update && (await destination.putDetails(place, key, object))) return;

@@ -305,6 +305,22 @@ describe('bucket replication', () => {
     assert.equal(Versions?.length, 1);
   });
 
+  test('an older version whose tags change does not become the newest there', async () => {
+    const { from, to } = await pair();
+    const place = { Bucket: from, Key: 'k' };
+    const { VersionId } = await near.s3.putObject({ ...place, Body: 'old' });
+    await near.s3.putObject({ ...place, Body: 'new' });
+    await completed(from, 'k');
+    const Tagging = { TagSet: [{ Key: 'a', Value: '1' }] };
+    await near.s3.putObjectTagging({ ...place, VersionId, Tagging });
+    await until('FAILED', async () => (await statusOf(from, 'k', VersionId)) === 'FAILED');
+    assert.equal(
+      (await bytesOf(await far.s3.getObject({ Bucket: to, Key: 'k' }))).toString(),
+      'new',
+    );
+    assert.equal((await far.s3.listObjectVersions({ Bucket: to })).Versions?.length, 2);
+  });
+
   test('retention and legal holds follow, at first and when they change', async () => {
     const [from, to] = ['locked-near', 'locked-far'];
     await near.s3.createBucket({ Bucket: from, ObjectLockEnabledForBucket: true });
