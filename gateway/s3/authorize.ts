@@ -46,6 +46,8 @@ export interface Authorization {
   access: RequestAccess;
   /** To be called with an XML body before anything is done: a policy may ask what is in it. */
   read(xml: string): Promise<void>;
+  /** Who asks pays for it, as he said: x-amz-request-charged. */
+  charged(): boolean;
 }
 
 /**
@@ -78,13 +80,14 @@ export async function authorize(
     copiesWithin ? expectedOfSource : undefined,
   ]);
   await admit(surroundings.settings, guard, bucket, own);
-  if (source !== undefined) {
-    const admission = new Admission(asker, [source], [expectedOfSource]);
-    await admit(surroundings.settings, guard, source.bucket, admission);
+  const other = source && new Admission(asker, [source], [expectedOfSource]);
+  if (source !== undefined && other !== undefined) {
+    await admit(surroundings.settings, guard, source.bucket, other);
   }
   return {
     account: account ?? ANONYMOUS,
     access: new BucketAccess(guard, bucket, own),
+    charged: () => own.charged || other?.charged === true,
     async read(xml) {
       if (!own.awaitsBody) return;
       own.read(bodyFacts(operation.name, xml));
@@ -145,6 +148,7 @@ function outsideBuckets(account: Account | undefined): Authorization {
     account: account ?? ANONYMOUS,
     access: NO_BUCKET,
     read: () => Promise.resolve(),
+    charged: () => false,
   };
 }
 

@@ -19,7 +19,6 @@ import {
   type RequestMeta,
   type RequestObjects,
 } from './access/guard.ts';
-import { checkPayer } from './access/request-payment.ts';
 import type { NewBuckets } from './access/new-buckets.ts';
 import { type Address, isReserved, parseAddress } from './address.ts';
 import { LOGGING_CONFIG } from './access-log/config.ts';
@@ -245,10 +244,6 @@ async function perform(options: Parts, name: OperationName, asked: Asked): Promi
     { region, settings, accounts, nowMs: effects.clock.now() },
     guard,
   );
-  let charged = false;
-  await authorization.access.require((current) => {
-    charged = checkPayer(current, identity.account, headers);
-  });
   // What PutObject honours, a form may ask for.
   screenHeaders(request.method, headers, form === undefined ? name : 'PutObject');
   guard.origin = originOf(request, authorization.account, { isForm: form !== undefined, headers });
@@ -271,7 +266,7 @@ async function perform(options: Parts, name: OperationName, asked: Asked): Promi
   const reply = await operation.run(operationRequest)(
     new RequestContext(options, request, { ...authorization, identity, guard, bucket }),
   );
-  if (charged) reply.headers['x-amz-request-charged'] = 'requester';
+  if (authorization.charged()) reply.headers['x-amz-request-charged'] = 'requester';
   return reply;
 }
 

@@ -14,6 +14,7 @@ import type { BucketJudge } from './guard.ts';
 import { isAboutStored, judge, type Question, type Verdict } from './judge.ts';
 import { type AccessNeed, missingKeyNeed } from './needs.ts';
 import type { SettingsCheck } from './request-access.ts';
+import { checkPayer } from './request-payment.ts';
 import type { BodyFacts, RequestFacts } from './policy/request-facts.ts';
 
 /** Who asks, and all of the request that decides. */
@@ -35,6 +36,7 @@ export class Admission implements BucketJudge {
   /** What has been judged on what is stored, at least once. */
   readonly #seen = new Set<AccessNeed>();
   #awaitsBody = false;
+  #charged = false;
   #body: BodyFacts | undefined;
   #resourceAccount = '';
   #facts: RequestFacts | undefined;
@@ -89,7 +91,13 @@ export class Admission implements BucketJudge {
         if (verdict !== 'allow') this.#pending.push({ need, verdict });
       }
     }
+    this.#charged = checkPayer(settings, this.#asker.account, this.#asker.facts.headers);
     for (const check of this.#checks) check(settings);
+  }
+
+  /** Who asks pays for what he asks of this bucket. */
+  get charged(): boolean {
+    return this.#charged;
   }
 
   #question(settings: BucketSettings, need: AccessNeed): Question {
