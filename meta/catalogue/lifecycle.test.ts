@@ -14,11 +14,13 @@ import {
 } from '../lifecycle-protocol.ts';
 import type { ListedVersion, ObjectLock, Tag } from '../protocol.ts';
 import type { DueItem, Outcome, RuledBucket } from './lifecycle.ts';
+import { createMemoryStore } from '../engine/memory.ts';
 import {
   checkInvariants,
   createWorld,
   drainGarbage,
   freshPart,
+  interrupted,
   OWNER,
   value,
   type World,
@@ -277,6 +279,67 @@ test('what was overwritten, tagged or ruled otherwise in between stays', async (
     assert.deepEqual(await expireAll(w, found), [expected], name);
     assert.deepEqual(await versions(w), before, name);
   }
+});
+
+test('what was overwritten is another version, though a rule by date concerns it, too', async () => {
+  const w = await bucketWith([rule({ expiration: { dateMs: 0 } })]);
+  await put(w, 'a');
+  const found = await find(w);
+  await put(w, 'a');
+  assert.deepEqual(await expireAll(w, found), ['changed']);
+  assert.deepEqual(await pass(w), ['expired']);
+});
+
+test('other tags put it under another rule, whose time has not come', async () => {
+  const short = [{ key: 'keep', value: 'short' }];
+  const long = [{ key: 'keep', value: 'long' }];
+  const w = await bucketWith([
+    rule({ id: '1', filter: { tags: short }, expiration: { days: 1 } }),
+    rule({ id: '2', filter: { tags: long }, expiration: { days: 9 } }),
+  ]);
+  await put(w, 'a', { tags: short });
+  w.clock.ms += 2 * DAY_MS;
+  const found = await find(w);
+  value(await w.catalogue.setObjectTags({ bucket: BUCKET, key: 'a', tags: long }));
+  assert.deepEqual(await expireAll(w, found), ['changed']);
+  w.clock.ms += 8 * DAY_MS;
+  assert.deepEqual(await pass(w), ['expired']);
+});
+
+test('of the versions of one key those go first that others are counted for', async () => {
+  const tags = [{ key: 'go', value: '' }];
+  const rules = [
+    rule({ id: '1', filter: { tags }, noncurrent: { days: 1 } }),
+    rule({ id: '2', noncurrent: { days: 1, newer: 1 } }),
+  ];
+  const w = await bucketWith(rules, 'Enabled');
+  await put(w, 'a');
+  await put(w, 'a', { tags });
+  await put(w, 'a');
+  w.clock.ms += 2 * DAY_MS;
+  assert.deepEqual(await pass(w), ['expired', 'expired']);
+  assert.equal((await versions(w)).length, 1);
+});
+
+test('a version stays when one that it was counted against goes in the same moment', async () => {
+  const inner = createMemoryStore();
+  const { store, beforeNextCommit } = interrupted(inner);
+  const w = await createWorld({ store });
+  const bucket = { name: BUCKET, owner: OWNER, region: 'r', versioning: 'Enabled' as const };
+  value(await w.catalogue.createBucket(bucket));
+  await setRules(w, [rule({ noncurrent: { days: 1, newer: 3 } })]);
+  await put(w, 'a');
+  for (let n = 0; n < 2; n++) await put(w, 'a');
+  const { versionId } = await put(w, 'a');
+  await put(w, 'a');
+  w.clock.ms += 2 * DAY_MS;
+  const found = await find(w);
+  assert.equal(found.due.length, 1);
+  beforeNextCommit(async () => {
+    value(await w.another(2).deleteObject({ bucket: BUCKET, key: 'a', versionId }));
+  });
+  assert.deepEqual(await expireAll(w, found), ['changed']);
+  assert.equal((await versions(w)).length, 4);
 });
 
 test('a commit that comes while the pass decides is never lost', async () => {

@@ -7,6 +7,7 @@ import { DAY_MS, encodeLifecycle, LIFECYCLE_CONFIG } from '../lifecycle-protocol
 import { JobRows } from './job.ts';
 import { LifecycleJob, passMs } from './lifecycle.ts';
 
+const place = { bucket: 'one', name: LIFECYCLE_CONFIG };
 const silent = createLog({ level: 'silent' });
 const rule = { id: 'r', enabled: true, filter: {}, expiration: { days: 1 }, abortDays: 1 };
 
@@ -198,4 +199,25 @@ test('rules that change in the middle of a page are obeyed at once', async () =>
   const kept = await left(w, 'one');
   assert.equal(kept + (counts['expired'] ?? 0), 20);
   assert.ok(kept > 0);
+});
+
+test('rules that are added in the middle of a page leave nothing undone', async () => {
+  const w = await createWorld();
+  await bucket(w, 'one', 20);
+  w.clock.ms += 2 * DAY_MS;
+  const { lifecycle } = w.catalogue;
+  let calls = 0;
+  const job = await jobOf(w, {
+    ...lifecycle,
+    async expire(ruled, item) {
+      calls += 1;
+      if (calls === 1) {
+        const more = encodeLifecycle({ rules: [rule, { ...rule, id: 's' }] });
+        value(await w.catalogue.setBucketConfig({ ...place, value: more }));
+      }
+      return lifecycle.expire(ruled, item);
+    },
+  });
+  await pass(w, job);
+  assert.equal(await left(w, 'one'), 0);
 });
