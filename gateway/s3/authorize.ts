@@ -89,8 +89,8 @@ export async function authorize(
     access: new BucketAccess(guard, bucket, own),
     charged: () => own.charged || other?.charged === true,
     async read(xml) {
+      own.read(() => bodyFacts(operation.name, xml));
       if (!own.awaitsBody) return;
-      own.read(bodyFacts(operation.name, xml));
       const settings = guard.settings(bucket);
       if (settings !== undefined) await guard.admit(settings, own);
     },

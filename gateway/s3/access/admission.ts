@@ -35,8 +35,11 @@ export class Admission implements BucketJudge {
   #pending: { need: AccessNeed; verdict: Verdict }[] = [];
   /** What has been judged on what is stored, at least once. */
   readonly #seen = new Set<AccessNeed>();
+  /** By key, what was judged: other settings may judge it otherwise. */
+  readonly #stored = new Map<string, ObjectRecord | undefined>();
   #awaitsBody = false;
   #charged = false;
+  #readBody: (() => BodyFacts) | undefined;
   #body: BodyFacts | undefined;
   #resourceAccount = '';
   #facts: RequestFacts | undefined;
@@ -82,8 +85,9 @@ export class Admission implements BucketJudge {
     this.#facts = undefined;
     const { operation } = this.#asker.facts;
     const policy = policyOf(settings)?.policy;
-    this.#awaitsBody =
-      this.#body === undefined && policy !== undefined && asksForBody(policy, operation);
+    const asks = policy !== undefined && asksForBody(policy, operation);
+    this.#awaitsBody = asks && this.#readBody === undefined;
+    if (asks) this.#body ??= this.#readBody?.();
     if (!this.#awaitsBody) {
       for (const need of this.#needs) {
         const verdict = judge(this.#question(settings, need));
@@ -92,6 +96,7 @@ export class Admission implements BucketJudge {
       }
     }
     this.#charged = checkPayer(settings, this.#asker.account, this.#asker.facts.headers);
+    for (const [key, object] of this.#stored) this.object(settings, key, object);
     for (const check of this.#checks) check(settings);
   }
 
@@ -110,9 +115,12 @@ export class Admission implements BucketJudge {
     return { settings, account, need, facts: this.#facts };
   }
 
-  /** The body has been read: the request must be judged again. */
-  read(facts: BodyFacts): void {
-    this.#body = facts;
+  /**
+   * The body has arrived. If the judgement waits for it, the request must be judged again; another
+   * policy may ask for it later.
+   */
+  read(facts: () => BodyFacts): void {
+    this.#readBody = facts;
   }
 
   get awaitsBody(): boolean {
@@ -138,6 +146,7 @@ export class Admission implements BucketJudge {
   }
 
   object(settings: BucketSettings, key: string, object: ObjectRecord | undefined): void {
+    this.#stored.set(key, object);
     if (object === undefined) {
       this.#absent(settings, key);
       return;
