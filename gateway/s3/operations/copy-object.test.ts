@@ -4,7 +4,7 @@ import { digestOf, loadDigests } from '../../../base/digest.ts';
 import type { CopyObjectCommand, ObjectRecord } from '../../../meta/protocol.ts';
 import { type ErrorCode, S3Error } from '../errors.ts';
 import { copyObject } from './copy-object.ts';
-import { BUCKET, chunksOf, ok, OWNER, refused, run, textOf } from './testing-context.ts';
+import { BUCKET, chunksOf, ok, OWNER, refused, run, TEST_KEYS, textOf } from './testing-context.ts';
 
 before(loadDigests);
 
@@ -67,6 +67,26 @@ function copy(
     objects: store.objects,
   });
 }
+
+test('a source that is replaced while its checksum is computed is never copied with the old data key', async () => {
+  const keyed = async (version: string): Promise<ObjectRecord> => {
+    const { encryption } = await TEST_KEYS.create({ algorithm: 'AES256' });
+    return { ...SOURCE, version: version.repeat(32), encryption };
+  };
+  const [old, current] = [await keyed('1'), await keyed('2')];
+  const store = copying(current);
+  let asked = 0;
+  const getObject = () => ok({ bucket: BUCKET, object: asked++ === 0 ? old : current });
+  const headers = {
+    'x-amz-checksum-algorithm': 'SHA256',
+    'x-amz-server-side-encryption': 'AES256',
+  };
+  await copy(headers, { ...store, meta: { ...store.meta, getObject } });
+  assert.deepEqual(
+    store.commands.map(({ source, extras }) => [source.version, extras?.encryption]),
+    [[current.version, current.encryption]],
+  );
+});
 
 test('CopyObject refers to the source as it was read and answers in XML', async () => {
   const store = copying();

@@ -201,6 +201,8 @@ async function copyOnce(
   const shares = await sharedEncryption(input, found.object, target, context);
   if (shares === undefined) return await copyBytes(input, target, written, context);
   const { from, object, checksum } = await readSource(input, found, context);
+  // The data key in `shares` opens the version that was found, and no other.
+  if (object.version !== found.object.version) return { ok: false, refusal: 'SourceChanged' };
   const { encryption } = shares;
   const command = {
     writer: context.objects.writer(),
