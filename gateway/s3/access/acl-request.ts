@@ -65,27 +65,29 @@ function isCanned(text: string): text is CannedAcl {
   return (CANNED_ACLS as readonly string[]).includes(text);
 }
 
-/** `id="…"`, `uri="…"`, `emailAddress="…"`, the quotes optional. */
-const GRANTEE = /^\s*(id|uri|emailAddress)\s*=\s*(?:"([^"]*)"|([^",\s]+))\s*$/i;
-/** Commas between grantees, not those inside quotes. */
-const COMMA = /,(?=(?:[^"]*"[^"]*")*[^"]*$)/;
+/**
+ * `id="…"`, `uri="…"`, `emailAddress="…"`, the quotes optional, up to the comma before the next one or
+ * the end. Matched from one comma to the next, never searched for: headers are long.
+ */
+const GRANTEE = /\s*(id|uri|emailAddress)\s*=\s*(?:"([^"]*)"|([^",\s]+))\s*(,|$)/iy;
 
 function parseGrantees(header: string, value: string): NamedGrantee[] {
-  return value.split(COMMA).map((part) => {
-    const match = GRANTEE.exec(part);
+  const grantees: NamedGrantee[] = [];
+  GRANTEE.lastIndex = 0;
+  for (;;) {
+    const match = GRANTEE.exec(value);
     const name = match?.[2] ?? match?.[3];
     if (match === null || !name) {
       throw invalidArgument(header, value, 'Argument format not recognized');
     }
-    switch (match[1]?.toLowerCase()) {
-      case 'id':
-        return { by: 'id', value: name };
-      case 'uri':
-        return { by: 'uri', value: name };
-      default:
-        return { by: 'email', value: name };
-    }
-  });
+    grantees.push(granteeNamed(match[1] ?? '', name));
+    if (match[4] === '') return grantees;
+  }
+}
+
+function granteeNamed(by: string, value: string): NamedGrantee {
+  const lower = by.toLowerCase();
+  return { by: lower === 'id' || lower === 'uri' ? lower : 'email', value };
 }
 
 /**
