@@ -16,9 +16,8 @@ const OPEN = { acl: JSON.stringify([GROUP]) };
 const source = (prefix: string) =>
   new BucketSettings(BUCKET, { logging: encodeLogging({ bucket: 'logs', prefix }) });
 
-function entry(agent = ''): Omit<LoggedRequest, 'bucketOwner'> {
+function entry(agent = ''): Omit<LoggedRequest, 'bucketOwner' | 'bucket'> {
   return {
-    bucket: BUCKET.name,
     key: 'k',
     atMs: 0,
     requester: OWNER,

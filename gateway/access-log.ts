@@ -19,7 +19,12 @@ import {
   parseLogging,
 } from './s3/access-log/config.ts';
 import { mayDeliver } from './s3/access-log/delivery-right.ts';
-import { accessLogLine, type LoggedRequest } from './s3/access-log/record.ts';
+import {
+  accessLogLine,
+  type LoggedRequest,
+  type SideAction,
+  sideActionLine,
+} from './s3/access-log/record.ts';
 import { etagOf } from './s3/encryption/etag.ts';
 
 export interface AccessLogOptions {
@@ -75,12 +80,17 @@ export class AccessLogWriter {
     this.#options = options;
   }
 
-  /** `settings`: of the bucket that the request is about, whose log it goes into. */
-  add(settings: BucketSettings, entry: Omit<LoggedRequest, 'bucketOwner'>): void {
+  /** `settings`: of the bucket that the request, or the action beside it, is about: its log gets a line. */
+  add(
+    settings: BucketSettings,
+    entry: Omit<LoggedRequest, 'bucketOwner' | 'bucket'>,
+    action?: SideAction,
+  ): void {
     const config = settings.parsed(LOGGING_CONFIG, parseLogging);
     if (config === undefined) return;
     const { owner, name: bucket } = settings.bucket;
-    const line = accessLogLine({ ...entry, bucketOwner: owner });
+    const whole = { ...entry, bucketOwner: owner, bucket };
+    const line = action === undefined ? accessLogLine(whole) : sideActionLine(action, whole);
     const bytes = Buffer.byteLength(line);
     const day = config.format === 'event-time' ? Math.floor(entry.atMs / DAY_MS) : 0;
     const source = (config.format ?? 'simple') === 'simple' ? '' : bucket;

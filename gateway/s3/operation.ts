@@ -4,6 +4,7 @@
  */
 import type { Clock } from '../../base/clock.ts';
 import type { Log } from '../../base/log.ts';
+import type { SideAction } from './access-log/record.ts';
 import type { BucketSettings } from './access/bucket-settings.ts';
 import type { RequestMeta, RequestObjects } from './access/guard.ts';
 import type { NewBuckets } from './access/new-buckets.ts';
@@ -151,6 +152,8 @@ export interface Context {
   /** Steps in the request's bucket happen in the state that it was authorized in (`access/guard.ts`). */
   meta: RequestMeta;
   objects: RequestObjects;
+  /** Puts a line into the access log of the action's bucket, if it has one, when the request is done. */
+  logAction(action: SideAction): void;
   notifications: NotificationTargets;
   replicas: ReplicaTargets;
   /** Of the request's bucket, as last judged; undefined when the request is about none, or creates it. */

@@ -22,7 +22,7 @@ import {
 import type { NewBuckets } from './access/new-buckets.ts';
 import { type Address, isReserved, parseAddress } from './address.ts';
 import { LOGGING_CONFIG } from './access-log/config.ts';
-import type { LoggedRequest } from './access-log/record.ts';
+import type { LoggedRequest, SideAction } from './access-log/record.ts';
 import type { AccountDirectory } from './auth/accounts.ts';
 import type { Account, Authenticated } from './auth/identity.ts';
 import { authorize, authorizeUnknown } from './authorize.ts';
@@ -111,7 +111,11 @@ export interface PipelineOptions {
 
 /** `access-log.ts` beside this folder; named here so that nothing is imported from outside. */
 interface AccessLogWriter {
-  add(settings: BucketSettings, entry: Omit<LoggedRequest, 'bucketOwner'>): void;
+  add(
+    settings: BucketSettings,
+    entry: Omit<LoggedRequest, 'bucketOwner' | 'bucket'>,
+    action?: SideAction,
+  ): void;
 }
 
 export type Pipeline = (request: RawRequest) => Promise<RawReply>;
@@ -128,6 +132,7 @@ interface Progress {
   site: boolean;
   /** By what the request was judged, as far as it came. */
   guard: Guard | undefined;
+  actions: SideAction[] | undefined;
 }
 
 /** Never rejects: whatever goes wrong becomes a reply. */
@@ -145,6 +150,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       code: undefined,
       site: false,
       guard: undefined,
+      actions: undefined,
     };
     let reply: RawReply;
     try {
@@ -264,7 +270,13 @@ async function perform(options: Parts, name: OperationName, asked: Asked): Promi
   if (operation.body === 'stream') requireLength(request);
   else if (operation.body === 'none') await refuseBody(request, identity);
   const reply = await operation.run(operationRequest)(
-    new RequestContext(options, request, { ...authorization, identity, guard, bucket }),
+    new RequestContext(options, request, {
+      ...authorization,
+      identity,
+      guard,
+      bucket,
+      progress: asked.progress,
+    }),
   );
   if (authorization.charged()) reply.headers['x-amz-request-charged'] = 'requester';
   return reply;
@@ -379,9 +391,11 @@ class RequestContext implements Context {
   readonly #guard: Guard;
   readonly #bucket: string;
   readonly #encryption: EncryptionOptions;
+  readonly #progress: Progress;
+  readonly #parts: Parts;
 
   constructor(
-    options: PipelineOptions,
+    options: Parts,
     request: RawRequest,
     judged: {
       account: Account;
@@ -389,9 +403,12 @@ class RequestContext implements Context {
       identity: Authenticated;
       guard: Guard;
       bucket: string;
+      progress: Progress;
     },
   ) {
-    const { account, access, identity, guard, bucket } = judged;
+    const { account, access, identity, guard, bucket, progress } = judged;
+    this.#progress = progress;
+    this.#parts = options;
     this.access = access;
     this.accounts = options.accounts;
     this.newBuckets = options.newBuckets ?? 'aws';
@@ -409,6 +426,12 @@ class RequestContext implements Context {
     this.#guard = guard;
     this.#bucket = bucket;
     this.#encryption = options.encryption;
+  }
+
+  logAction(action: SideAction): void {
+    if (logSettings(this.#parts, this.#progress, action.bucket) === undefined) return;
+    this.#progress.actions ??= [];
+    this.#progress.actions.push(action);
   }
 
   get settings(): BucketSettings | undefined {
@@ -554,12 +577,9 @@ interface Finished {
 }
 
 /** Hands the request's record out when the reply has been sent. */
-function record(
-  observe: (record: RequestRecord) => void,
-  { effects: { clock }, settings, accessLog }: Parts,
-  done: Finished,
-): void {
+function record(observe: (record: RequestRecord) => void, parts: Parts, done: Finished): void {
   const { request, reply, progress, startedMs } = done;
+  const { clock } = parts.effects;
   const firstByteMs = clock.monotonic() - startedMs;
   const { finished } = reply;
   reply.finished = () => {
@@ -581,11 +601,8 @@ function record(
       firstByteMs,
       durationMs,
     });
-    const bucket = progress.address?.bucket ?? '';
-    const logged = accessLog && (progress.guard?.settings(bucket) ?? settings.peek(bucket));
-    if (logged?.text(LOGGING_CONFIG) === undefined) return;
-    accessLog?.add(logged, {
-      bucket: logged.bucket.name,
+    if (parts.accessLog === undefined) return;
+    const entry = {
       key: progress.address?.key ?? '',
       atMs: clock.now() - durationMs,
       requester: progress.requester,
@@ -599,8 +616,25 @@ function record(
       ),
       totalMs: durationMs,
       turnAroundMs: firstByteMs,
-    });
+    };
+    const own = logSettings(parts, progress, progress.address?.bucket ?? '');
+    if (own !== undefined) parts.accessLog.add(own, entry);
+    for (const action of progress.actions ?? []) {
+      const settings = logSettings(parts, progress, action.bucket);
+      if (settings !== undefined) parts.accessLog.add(settings, entry, action);
+    }
   };
+}
+
+/** Of a bucket that has an access log; undefined when it has none, or nothing is known of it. */
+function logSettings(
+  { accessLog, settings }: Parts,
+  { guard }: Progress,
+  bucket: string,
+): BucketSettings | undefined {
+  if (accessLog === undefined) return undefined;
+  const known = guard?.settings(bucket) ?? settings.peek(bucket);
+  return known?.text(LOGGING_CONFIG) === undefined ? undefined : known;
 }
 
 function bodyBytes(reply: RawReply): number {

@@ -92,6 +92,22 @@ describe('server access logs', () => {
     }
   });
 
+  test('each key of a batch and the source of a copy have lines of their own', async () => {
+    const target = await logBucket();
+    const Bucket = await logged(target);
+    const from = await logged(target);
+    await server.s3.putObject({ Bucket: from, Key: 'source', Body: 'x' });
+    await server.s3.copyObject({ Bucket, Key: 'copy', CopySource: `${from}/source` });
+    const Objects = [{ Key: 'copy' }, { Key: 'copy', VersionId: 'v' }];
+    await server.s3.deleteObjects({ Bucket, Delete: { Objects } });
+    const read = await lines(target, 'REST.COPY.OBJECT_GET', 1);
+    assert.match(read[0] ?? '', new RegExp(` ${from} .* source "PUT /${Bucket}/copy[^"]*" 200 - `));
+    const batch = await lines(target, 'BATCH.DELETE.OBJECT', 2);
+    assert.match(batch[0] ?? '', / BATCH\.DELETE\.OBJECT copy - 204 - - - - - - - - /);
+    const [whole] = await lines(target, 'REST.POST.MULTI_OBJECT_DELETE', 1);
+    assert.equal(whole?.split(' ')[6], batch[0]?.split(' ')[6], 'one request, one id');
+  });
+
   test('requests that change the bucket are logged, too', async () => {
     const target = await logBucket();
     const Bucket = await logged(target);

@@ -5,7 +5,7 @@ import { BUCKET, isCode, OWNER } from '../operations/testing-context.ts';
 import { bucketLoggingStatus, readBucketLoggingStatus } from '../xml/bucket-logging-status.ts';
 import { type LoggingConfig, logKey } from './config.ts';
 import { mayDeliver } from './delivery-right.ts';
-import { accessLogLine, type LoggedRequest } from './record.ts';
+import { accessLogLine, type LoggedRequest, sideActionLine } from './record.ts';
 
 const AT = Date.UTC(2026, 1, 6, 0, 0, 38);
 
@@ -50,6 +50,41 @@ test('a line is as in the format of AWS, field by field', () => {
   assert.equal(
     line(),
     `${OWNER} photos [06/Feb/2026:00:00:38 +0000] 192.0.2.3 ${OWNER} 3E57427F3EXAMPLE REST.GET.OBJECT a%20b/%C3%A4 "GET /photos/a%20b/%C3%A4?versionId=v1 HTTP/1.1" 200 - 113 113 7 5 "-" "S3Console/0.4" v1 host== SigV4 - AuthHeader photos.example.com TLSv1.3 - -\n`,
+  );
+});
+
+test('what a request does beside what it is about has a line of its own', () => {
+  const entry = {
+    bucketOwner: OWNER,
+    bucket: 'photos',
+    atMs: AT,
+    requester: OWNER,
+    operation: 'DeleteObjects',
+    code: undefined,
+    sentBytes: 113,
+    receivedBytes: 7,
+    totalMs: 7,
+    turnAroundMs: 5,
+    request: {
+      id: 'a1',
+      method: 'POST',
+      rawPath: '/photos',
+      rawQuery: 'delete',
+      headers: { authorization: 'AWS4-HMAC-SHA256 x', 'user-agent': 'agent' },
+      remoteAddress: '192.0.2.3',
+      secure: false,
+    },
+    reply: { status: 200, headers: { 'x-amz-id-2': 'h' } },
+  };
+  const action = { bucket: 'photos', key: 'a b', versionId: 'v', status: 204, code: undefined };
+  const head = `${OWNER} photos [06/Feb/2026:00:00:38 +0000] 192.0.2.3 ${OWNER} A1`;
+  assert.equal(
+    sideActionLine({ ...action, name: 'BATCH.DELETE.OBJECT' }, entry),
+    `${head} BATCH.DELETE.OBJECT a%20b - 204 - - - - - - - v h SigV4 - AuthHeader - - - -\n`,
+  );
+  assert.equal(
+    sideActionLine({ ...action, name: 'REST.COPY.OBJECT_GET', status: 200 }, entry),
+    `${head} REST.COPY.OBJECT_GET a%20b "POST /photos?delete HTTP/1.1" 200 - - - 7 5 "-" "agent" v h SigV4 - AuthHeader - - - -\n`,
   );
 });
 

@@ -6,6 +6,38 @@
 import { redactKeys } from '../encryption/redact.ts';
 import type { RawReply, RawRequest } from '../request.ts';
 
+/** What a request did beside what it is about: its bucket's log has a line of its own for that. */
+export interface SideAction {
+  /** One key of a DeleteObjects; the object that was copied from. */
+  name: 'BATCH.DELETE.OBJECT' | 'REST.COPY.OBJECT_GET';
+  bucket: string;
+  key: string;
+  versionId: string | undefined;
+  status: number;
+  /** S3 error code. */
+  code: string | undefined;
+}
+
+/** The line of a side action of a request. */
+export function sideActionLine(
+  { name, key, versionId, status, code }: SideAction,
+  entry: Omit<LoggedRequest, 'key'>,
+): string {
+  const fields = fieldsOf({ ...entry, key, code, sentBytes: 0 });
+  const batch = name === 'BATCH.DELETE.OBJECT';
+  fields[OPERATION] = name;
+  fields[STATUS] = String(status);
+  fields[OBJECT_SIZE] = undefined;
+  fields[VERSION] = versionId;
+  if (batch) for (const index of OF_THE_REQUEST) fields[index] = undefined;
+  return lineOf(fields);
+}
+
+/** Places of fields in a line. */
+const [OPERATION, STATUS, OBJECT_SIZE, VERSION] = [6, 9, 12, 17];
+/** URI, times, referer and agent: each key of a batch has none of its own. */
+const OF_THE_REQUEST = [8, 13, 14, 15, 16];
+
 export interface LoggedRequest {
   /** Canonical id of the bucket's owner. */
   bucketOwner: string;
@@ -33,6 +65,10 @@ export interface LoggedRequest {
 
 /** Ends with a newline. */
 export function accessLogLine(entry: LoggedRequest): string {
+  return lineOf(fieldsOf(entry));
+}
+
+function fieldsOf(entry: LoggedRequest): (string | undefined)[] {
   const { request, reply, key } = entry;
   const { headers } = request;
   const target =
@@ -40,7 +76,7 @@ export function accessLogLine(entry: LoggedRequest): string {
       ? request.rawPath
       : `${request.rawPath}?${redactKeys(request.rawQuery)}`;
   const auth = authOf(request);
-  const fields = [
+  return [
     entry.bucketOwner,
     entry.bucket,
     `[${logTime(entry.atMs)}]`,
@@ -69,7 +105,11 @@ export function accessLogLine(entry: LoggedRequest): string {
     undefined,
     undefined,
   ];
-  return `${fields.map((field) => (field === undefined || field === '' ? '-' : oneLine(field))).join(' ')}\n`;
+}
+
+function lineOf(fields: readonly (string | undefined)[]): string {
+  const texts = fields.map((field) => (field === undefined || field === '' ? '-' : oneLine(field)));
+  return `${texts.join(' ')}\n`;
 }
 
 /* ------------------------------------------------------------------ fields */

@@ -129,6 +129,7 @@ export const copyObject = defineOperation<Input, Output & { expiration: string |
       const again = !answer.ok && answer.refusal === 'SourceChanged' && attempt < ATTEMPTS_MAX;
       if (again) continue;
       const output = unwrap(answer, input);
+      logRead(input.source, context);
       return { ...output, expiration: await expirationOfStored(input, output, context) };
     }
   },
@@ -140,6 +141,12 @@ export const copyObject = defineOperation<Input, Output & { expiration: string |
       ...writtenEncryptionHeaders(encryption),
     }),
 });
+
+/** The log of the source's bucket has a line for what was read of it. */
+function logRead({ bucket, key, versionId }: Input['source'], context: Context): void {
+  const name = 'REST.COPY.OBJECT_GET';
+  context.logAction({ name, bucket, key, versionId, status: 200, code: undefined });
+}
 
 /** A copy onto itself must change something, or be in a bucket with a default encryption to take on. */
 function refuseNothing(

@@ -1,10 +1,10 @@
 import type { Answer, Deleted, Meta, WriteCondition } from '../../../meta/protocol.ts';
 import { deleteNeeds } from '../access/needs.ts';
 import type { RequestAccess } from '../access/request-access.ts';
-import { S3Error } from '../errors.ts';
+import { ERRORS, S3Error } from '../errors.ts';
 import { validateKey } from '../names.ts';
 import { bypassesGovernance, requireBodyDigest } from '../object-lock.ts';
-import { defineOperation } from '../operation.ts';
+import { type Context, defineOperation } from '../operation.ts';
 import { refusalError, unwrap } from '../refusal.ts';
 import { checkedVersionId } from '../version-id.ts';
 import { type DeleteRequest, type ObjectToDelete, readDelete } from '../xml/delete.ts';
@@ -38,7 +38,8 @@ export const deleteObjects = defineOperation<Input, Output>({
     const bypassGovernance = bypassesGovernance(headers);
     return { bucket, ...request, bypassGovernance, refused: request.objects.map(refusalOf) };
   },
-  async execute(input, { meta, access, signal }) {
+  async execute(input, context) {
+    const { meta, access, signal } = context;
     const { bucket, quiet, objects, bypassGovernance } = input;
     let refused: (S3Error | undefined)[] = [];
     // What may be deleted is decided in the very state of the bucket in which it is.
@@ -58,11 +59,25 @@ export const deleteObjects = defineOperation<Input, Output>({
         ? outcomeOf(object, answers[answered++])
         : failed(object, refusal);
     });
+    for (const outcome of outcomes) logOutcome(bucket, outcome, context);
     return { quiet, outcomes };
   },
   serialize: ({ quiet, outcomes }) =>
     xmlReply(deleteResult(quiet ? outcomes.filter((outcome) => !outcome.deleted) : outcomes)),
 });
+
+function logOutcome(bucket: string, outcome: DeleteOutcome, context: Context): void {
+  const { key } = outcome;
+  const name = 'BATCH.DELETE.OBJECT';
+  if (outcome.deleted) {
+    const versionId = outcome.markerId ?? outcome.versionId;
+    context.logAction({ name, bucket, key, versionId, status: 204, code: undefined });
+  } else {
+    const { versionId, code } = outcome;
+    const { status } = ERRORS[code];
+    context.logAction({ name, bucket, key, versionId, status, code });
+  }
+}
 
 /** Why each object cannot be deleted: by itself, or for want of the right to it. */
 function judgeEach(

@@ -138,6 +138,7 @@ function contextOf(test: TestRequest): Context {
     },
     meta,
     objects: only<ObjectEngine>({ meta, ...test.objects }, 'object engine'),
+    logAction: () => {},
     replicas: test.replicas ?? only<ReplicaTargets>({}, 'replicas'),
     notifications: test.notifications ?? only<NotificationTargets>({}, 'targets'),
     watchSettings: () => {},

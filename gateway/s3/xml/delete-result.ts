@@ -1,4 +1,5 @@
 /** The answer of DeleteObjects. */
+import type { ErrorCode } from '../errors.ts';
 import { document, element, text } from './writer.ts';
 
 export type DeleteOutcome =
@@ -10,7 +11,13 @@ export type DeleteOutcome =
       /** Of the delete marker that was made, or that was deleted. */
       markerId?: string | undefined;
     }
-  | { key: string; versionId?: string | undefined; deleted: false; code: string; message: string };
+  | {
+      key: string;
+      versionId?: string | undefined;
+      deleted: false;
+      code: ErrorCode;
+      message: string;
+    };
 
 /** Outcomes in the order of the request. */
 export function deleteResult(outcomes: readonly DeleteOutcome[]): string {
