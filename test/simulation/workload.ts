@@ -2,10 +2,17 @@
  * Clients: what S3 operations do with the object engine and the metadata service, on few keys so
  * that they meet. Every answer goes into the history; bytes are compared at once.
  */
-import { createHash } from 'node:crypto';
+import { createHash, createSecretKey, type KeyObject } from 'node:crypto';
 import { type Failure, isFailure, toFailure } from '../../base/failure.ts';
 import type { OpenedObject, StoredBody } from '../../gateway/object/engine.ts';
-import type { Answer, NewObject, Tag, WriteCondition, Written } from '../../meta/protocol.ts';
+import type {
+  Answer,
+  NewObject,
+  ObjectEncryption,
+  Tag,
+  WriteCondition,
+  Written,
+} from '../../meta/protocol.ts';
 import { BLOCK_SIZE, type RunningGateway, type SimCluster } from './cluster.ts';
 import type { Condition, History } from './history.ts';
 import type { OpenRead } from './oracle.ts';
@@ -182,15 +189,18 @@ export class Client {
     const tags = this.#expiring?.chance(EXPIRING) === true ? EXPIRES : undefined;
     const call = this.#cluster.scheduler.now;
     const result = await this.via(gateway, `put ${key} ${id} ${textOf(condition)}`, ({ running }) =>
-      running.engine.store(this.#body(gateway, content), (stored) =>
-        running.engine.meta.putObject({
-          writer: stored.writer,
-          bucket: BUCKET,
-          key,
-          object: { ...objectOf(id, etag, stored), ...(tags && { tags }) },
-          condition: conditionOf(condition),
-          missing: stored.missing,
-        }),
+      running.engine.store(
+        this.#body(gateway, content),
+        (stored) =>
+          running.engine.meta.putObject({
+            writer: stored.writer,
+            bucket: BUCKET,
+            key,
+            object: { ...objectOf(id, etag, stored), ...(tags && { tags }), ...sealing(id).record },
+            condition: conditionOf(condition),
+            missing: stored.missing,
+          }),
+        sealing(id).options,
       ),
     );
     this.#recordWrite(result, key, call, id, condition);
@@ -324,7 +334,13 @@ export class Client {
     const { content } = this.#valueOf(id);
     const place = { bucket: BUCKET, key };
     const made = await this.via(gateway, `start upload ${key} ${id}`, ({ running }) =>
-      running.engine.meta.createUpload({ ...place, owner: OWNER, system: {}, user: { v: id } }),
+      running.engine.meta.createUpload({
+        ...place,
+        owner: OWNER,
+        system: {},
+        user: { v: id },
+        ...sealing(id).record,
+      }),
     );
     if (made.kind !== 'answer' || !made.value.ok) return;
     const { uploadId } = made.value.value;
@@ -337,13 +353,13 @@ export class Client {
       // A part that is replaced, or left out.
       if (this.#random.chance(0.2)) {
         const other = Buffer.from(`not used ${id} ${number}`);
-        await this.#part(gateway, { ...name, number }, md5(other.toString()), other);
+        await this.#part(gateway, { ...name, number, id }, md5(other.toString()), other);
       }
       if (at < 0) continue;
       const cut = (index: number) => Math.floor((content.length * index) / used.length);
       const etag = md5(`part ${id} ${number}`);
       const bytes = content.subarray(cut(at), cut(at + 1));
-      if (!(await this.#part(gateway, { ...name, number }, etag, bytes))) return;
+      if (!(await this.#part(gateway, { ...name, number, id }, etag, bytes))) return;
       parts.push({ number, etag });
     }
     if (this.#random.chance(0.15)) {
@@ -358,20 +374,23 @@ export class Client {
 
   async #part(
     gateway: RunningGateway,
-    name: { bucket: string; key: string; uploadId: string; number: number },
+    { id, ...name }: { bucket: string; key: string; uploadId: string; number: number; id: string },
     etag: string,
     bytes: Buffer,
   ): Promise<boolean> {
     const result = await this.via(gateway, `part ${name.number} of ${name.key}`, ({ running }) =>
-      running.engine.store(this.#body(gateway, bytes), (stored) =>
-        running.engine.meta.putPart({
-          ...name,
-          writer: stored.writer,
-          size: stored.size,
-          etag,
-          data: stored.data.kind === 'none' ? stored.data : { ...stored.data, kind: 'fresh' },
-          missing: stored.missing,
-        }),
+      running.engine.store(
+        this.#body(gateway, bytes),
+        (stored) =>
+          running.engine.meta.putPart({
+            ...name,
+            writer: stored.writer,
+            size: stored.size,
+            etag,
+            data: stored.data.kind === 'none' ? stored.data : { ...stored.data, kind: 'fresh' },
+            missing: stored.missing,
+          }),
+        sealing(id).options,
       ),
     );
     return result.kind === 'answer' && result.value.ok;
@@ -457,6 +476,8 @@ export class Client {
     ranged: boolean,
   ): Promise<void> {
     const { content } = this.#valueOf(id);
+    const { encryption } = opened.object;
+    if (encryption !== undefined) opened.unlock(dataKeyOf(encryption.wrappedKey.toString()));
     const start = ranged ? this.#random.int(content.length) : 0;
     const end = ranged ? start + 1 + this.#random.int(content.length - start) : content.length;
     const slow = this.#random.chance(0.3);
@@ -633,6 +654,23 @@ export class Client {
       if (to > from) yield Buffer.from(content.subarray(from, to));
     }
   }
+}
+
+/**
+ * Half of all values are encrypted, whichever these are. The data key is not wrapped but named: by the
+ * value that it was made for, which a copy of it does not have.
+ */
+function sealing(id: string): {
+  record: { encryption?: ObjectEncryption };
+  options: { dataKey?: KeyObject };
+} {
+  if ((createHash('md5').update(id).digest()[0] ?? 0) % 2 === 0) return { record: {}, options: {} };
+  const encryption = { algorithm: 'AES256' as const, wrappedKey: Buffer.from(id), keyId: 'm' };
+  return { record: { encryption }, options: { dataKey: dataKeyOf(id) } };
+}
+
+function dataKeyOf(id: string): KeyObject {
+  return createSecretKey(createHash('sha256').update(id).digest());
 }
 
 function objectOf(id: string, etag: string, { size, data }: StoredBody): NewObject {
