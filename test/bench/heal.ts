@@ -42,7 +42,8 @@ const perSecond = Number(options.load);
 
 async function put(client: SignedClient, key: string, body: Buffer): Promise<void> {
   const answer = await client.send({ method: 'PUT', path: `/${BUCKET}/${key}`, body });
-  if (answer.status !== 200) throw new Error(`PUT ${key}: ${answer.status} ${answer.body}`);
+  if (answer.status !== 200)
+    throw new Error(`PUT ${key}: ${answer.status} ${answer.body.toString()}`);
 }
 
 /** Writes `gib` of objects; returns seconds. */

@@ -2,11 +2,15 @@
  * Chaos: real processes are killed, held and ended, their disks run full and rot, and nodes join and
  * leave, one or two of these at a time, under load. After every minute there is quiet, and then: no
  * acknowledged write is lost, no deleted key is back, what clients saw of conditional writes has an
- * order, and everything has three good replicas soon. `CHAOS_MINUTES=n` for more, `CHAOS_SEED=text` to
- * replay the order of faults and requests.
+ * order, and everything has three good replicas soon. `CHAOS_MINUTES=n` or `CHAOS_HOURS=n` for more,
+ * `CHAOS_SEED=text` to replay the order of faults and requests.
+ *
+ * Every process is in a network namespace of its own, and ways between them are cut, in one direction or
+ * both. Where there are none (not root, no `ip`), or with `CHAOS_NETWORK=0`, it is an `ashlar start` on
+ * Unix sockets, without cuts and without nodes that leave for good.
  */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
@@ -17,11 +21,13 @@ import { type Cluster, startCluster, TEST_KEYS } from '../support/cluster.ts';
 import { seededBytes } from '../support/files.ts';
 import { type SignedClient, signedClient } from '../support/http.ts';
 import { createLedger } from '../support/ledger.ts';
+import { type NetworkedCluster, startNetworkedCluster } from '../support/networked-cluster.ts';
 import { mountSmallDisks } from '../support/small-disk.ts';
 import { type Chaos, createChaos } from './faults.ts';
 import { createHistoryLoad } from './history.ts';
 
-const MINUTES = Number(process.env['CHAOS_MINUTES'] ?? 3);
+const HOURS = Number(process.env['CHAOS_HOURS'] ?? 0);
+const MINUTES = Number(process.env['CHAOS_MINUTES'] ?? (HOURS > 0 ? HOURS * 60 : 3));
 const SEED = process.env['CHAOS_SEED'] ?? String(Date.now());
 const BUCKET = 'chaos';
 const WORKERS = 6;
@@ -60,6 +66,29 @@ async function startFive(folder: string, disks: readonly string[]): Promise<Clus
   return await start(NODES);
 }
 
+interface World {
+  cluster: Omit<Cluster, 'supervisor'>;
+  hold: () => () => void;
+  networked?: NetworkedCluster;
+}
+
+async function startWorld(folder: string, disks: readonly string[]): Promise<World> {
+  if (process.env['CHAOS_NETWORK'] !== '0') {
+    const env = { ASHLAR_META_SCRUB_EVERY: '20s' };
+    const networked = await startNetworkedCluster({ folder, disks, gateways: 2, env });
+    if (networked !== undefined) {
+      return { cluster: networked, hold: networked.hold, networked };
+    }
+  }
+  const cluster = await startFive(folder, disks);
+  const signal = (name: NodeJS.Signals) => cluster.supervisor.kill(name);
+  const hold = () => {
+    signal('SIGSTOP');
+    return () => void signal('SIGCONT');
+  };
+  return { cluster, hold };
+}
+
 /** A write without an answer returns only when it has happened or never will: see ledger.ts. */
 function patient(client: SignedClient, calm: () => Promise<void>): SignedClient {
   return {
@@ -78,7 +107,7 @@ function patient(client: SignedClient, calm: () => Promise<void>): SignedClient 
 }
 
 /** Waits for three good replicas of everything, made without a hand; milliseconds. */
-async function healed(cluster: Cluster): Promise<number> {
+async function healed(cluster: Omit<Cluster, 'supervisor'>): Promise<number> {
   const began = performance.now();
   for (;;) {
     const { output } = await cluster.ashlar('fsck', '--json');
@@ -148,10 +177,15 @@ async function run(context: TestContext, folder: string, mounted: readonly strin
     { length: NODES },
     (_, index) => mounted[index] ?? join(folder, `disk-${index + 1}`),
   );
-  const cluster = await startFive(folder, disks);
+  for (const disk of disks) mkdirSync(disk, { recursive: true });
+  const { cluster, hold, networked } = await startWorld(folder, disks);
+  if (networked === undefined) context.diagnostic('NO CUTS IN THIS RUN: they need namespaces');
   let rotting = rottingContent(0);
   const chaos: Chaos = createChaos({
     cluster,
+    hold,
+    network: networked?.network,
+    revive: networked?.revive,
     seed: hashText(SEED),
     folders: new Map(disks.map((disk, index) => [`node-${index + 1}`, disk])),
     small: mounted.map((_, index) => `node-${index + 1}`),
@@ -186,7 +220,7 @@ async function run(context: TestContext, folder: string, mounted: readonly strin
         chaos.cycle,
       );
       await cluster.until(
-        ({ processes }) => processes.length === everything,
+        ({ processes }) => processes.length >= everything - chaos.away.size,
         'every process to be there',
         60_000,
       );

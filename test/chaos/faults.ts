@@ -1,7 +1,7 @@
 /** What goes wrong in a chaos run: faults in a random order, one or two at a time. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { rmSync, statfsSync } from 'node:fs';
+import { readdirSync, rmSync, statfsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { NodeInfo } from '../../meta/admin-protocol.ts';
@@ -21,7 +21,9 @@ const BAG = [
   'layout',
   'layout',
 ] as const;
-type Fault = (typeof BAG)[number] | 'full' | 'rot';
+/** Where ways can be cut, and processes be started one by one. */
+const NETWORK_BAG = ['cut', 'cut', 'cut one way', 'cut one way', 'isolate', 'remove'] as const;
+type Fault = (typeof BAG)[number] | (typeof NETWORK_BAG)[number] | 'full' | 'rot' | 'replace';
 
 /** A process that was killed again and again is started again after at most 10 s. */
 const BACK_MS = 60_000;
@@ -31,8 +33,21 @@ const NODES_MIN = 3;
 /** Takes space at once, without writing it. */
 const FILL = 'fallocate';
 
+/** How long a node may take to be emptied before it is removed; it is looked at again later. */
+const REMOVED_MS = 45_000;
+/** How long a node that was ended may be taken for alive. */
+const DOWN_MS = 30_000;
+
 export interface ChaosOptions {
-  cluster: Cluster;
+  cluster: Omit<Cluster, 'supervisor'>;
+  /** Nothing is started again until the function that is returned is called. */
+  hold: () => () => void;
+  /** Of a cluster whose processes are apart. */
+  network?:
+    | { cut(from: string, to: string): void; mend(from: string, to: string): void }
+    | undefined;
+  /** Starts a process that had ended for good. */
+  revive?: ((name: string) => void) | undefined;
   seed: number;
   /** Node name → its folder. */
   folders: ReadonlyMap<string, string>;
@@ -47,20 +62,25 @@ export interface Chaos {
   counts: Record<string, number>;
   /** One or two faults, from their beginning to their end. */
   cycle(): Promise<void>;
-  /** Rot strikes one node only, until everything is known to be whole again. */
+  /** Rot and lost disks strike one node only, until everything is known to be whole again. */
   whole(): void;
+  /** Names of processes that have ended for good and are to come back. */
+  readonly away: ReadonlySet<string>;
   /** Waits until what a client gave up on has happened or never will: nothing is held any more. */
   calm(): Promise<void>;
 }
 
 export function createChaos(options: ChaosOptions): Chaos {
-  const { cluster, seed, folders, small } = options;
+  const { cluster, seed, folders, small, network } = options;
   const counts: Record<string, number> = {};
   const random = new SeededRandom(seed, 'faults');
   const busy = new Set<string>();
   let bag: Fault[] = [];
   let paused = 0;
   let rotten = false;
+  /** When what was sent over a way that was cut has come, or never will. */
+  let mendedBy = 0;
+  const away = new Set<string>();
 
   const count = (what: string): void => void (counts[what] = (counts[what] ?? 0) + 1);
 
@@ -120,11 +140,9 @@ export function createChaos(options: ChaosOptions): Chaos {
   };
 
   const rot = async ({ name, pid }: ReadyProcess): Promise<void> => {
-    const supervisor = cluster.supervisor.pid;
-    if (supervisor === undefined) return;
     rotten = true;
     // Nobody may start the node again while its file is edited.
-    signal(supervisor, 'SIGSTOP');
+    const release = options.hold();
     try {
       signal(pid, 'SIGKILL');
       await waitForEnd(pid);
@@ -134,9 +152,127 @@ export function createChaos(options: ChaosOptions): Chaos {
       rotten = flipped > 0;
       counts['flipped bits'] = (counts['flipped bits'] ?? 0) + flipped;
     } finally {
-      signal(supervisor, 'SIGCONT');
+      release();
     }
     await back(name, pid);
+  };
+
+  const wipe = (name: string): void => {
+    const disk = folders.get(name) ?? '';
+    for (const entry of readdirSync(disk)) rmSync(join(disk, entry), { recursive: true });
+  };
+
+  const nodeInfos = async (): Promise<NodeInfo[] | undefined> => {
+    const { code, output } = await cluster.ashlar('node', 'list', '--json');
+    return code === 0 ? (JSON.parse(output) as NodeInfo[]) : undefined;
+  };
+
+  const wait = async (ms: number, condition: (infos: readonly NodeInfo[]) => boolean) => {
+    const until = performance.now() + ms;
+    while (performance.now() < until) {
+      const infos = await nodeInfos();
+      if (infos !== undefined && condition(infos)) return true;
+      await sleep(500);
+    }
+    return false;
+  };
+
+  /** A node dies with its disk, and gets a blank one. */
+  const replace = async ({ name, pid }: ReadyProcess): Promise<void> => {
+    rotten = true;
+    const release = options.hold();
+    try {
+      signal(pid, 'SIGKILL');
+      await waitForEnd(pid);
+      wipe(name);
+    } finally {
+      release();
+    }
+    await wait(DOWN_MS, (infos) =>
+      infos.some(({ id, condition }) => id === name && condition !== 'up'),
+    );
+    // A spare holds nothing that could be missed: it is simply new.
+    for (let tries = 0; tries < 20 && !isBack(name, pid); tries++) {
+      await order('node', 'replace', name, '--yes');
+      await sleep(1000);
+    }
+    await back(name, pid);
+  };
+
+  const isBack = (name: string, oldPid: number): boolean =>
+    cluster.ready().processes.some((one) => one.name === name && one.pid !== oldPid);
+
+  /** Cuts the ways between one process and others; one way or both. */
+  const sever = async (pairs: readonly (readonly [string, string])[], ms: number) => {
+    paused++;
+    try {
+      for (const [from, to] of pairs) network?.cut(from, to);
+      await sleep(ms);
+    } finally {
+      for (const [from, to] of pairs) network?.mend(from, to);
+      paused--;
+      // TCP sends again after pauses that double: the longest is as long as the cut was.
+      mendedBy = Math.max(mendedBy, performance.now() + 1.5 * ms);
+    }
+  };
+
+  /** Roles that talk to each other. */
+  const talk = (one: ReadyProcess, other: ReadyProcess): boolean =>
+    one.role !== other.role && one.name !== other.name;
+
+  const cut = async (victim: ReadyProcess, dice: number, ms: number, fault: Fault) => {
+    const others = cluster.ready().processes.filter((one) => talk(victim, one));
+    if (fault === 'isolate') {
+      return sever(
+        others.flatMap(
+          ({ name }) =>
+            [
+              [victim.name, name],
+              [name, victim.name],
+            ] as const,
+        ),
+        ms,
+      );
+    }
+    const other = others[(dice >>> 8) % Math.max(1, others.length)];
+    if (other === undefined) return;
+    const there = [victim.name, other.name] as const;
+    const here = [other.name, victim.name] as const;
+    return sever(fault === 'cut' ? [there, here] : [dice % 2 === 0 ? there : here], ms);
+  };
+
+  /** Takes a node out for good; when it is gone, its disk comes back as a new one. */
+  const removeNode = async (dice: number): Promise<string> => {
+    if (away.size === 0) {
+      const infos = (await nodeInfos()) ?? [];
+      const serving = infos.filter(({ inLayout, weight }) => inLayout && weight > 0);
+      if (serving.length <= NODES_MIN) return 'remove: too few nodes';
+      const id = serving[dice % serving.length]?.id ?? '';
+      if (!(await order('node', 'remove', id, '--yes'))) return 'remove: refused';
+      away.add(id);
+    }
+    for (const id of away) {
+      if (!(await wait(REMOVED_MS, (infos) => infos.every((node) => node.id !== id)))) {
+        return 'remove: takes long';
+      }
+      await returnAsNew(id);
+    }
+    return 'remove';
+  };
+
+  const returnAsNew = async (id: string): Promise<void> => {
+    // The process learns that it is not wanted any more with its next heartbeat.
+    const gone = await Promise.race([
+      cluster
+        .until(({ processes }) => processes.every(({ name }) => name !== id), id, DOWN_MS)
+        .then(() => true),
+      sleep(DOWN_MS).then(() => false),
+    ]).catch(() => false);
+    if (!gone) return;
+    wipe(id);
+    options.revive?.(id);
+    await back(id);
+    away.delete(id);
   };
 
   /** A verb for operators; they may come at a bad time. */
@@ -168,10 +304,12 @@ export function createChaos(options: ChaosOptions): Chaos {
 
   const run = async (fault: Fault, dice: number, ms: number): Promise<void> => {
     if (fault === 'layout') return count(await changeLayout(dice));
+    if (fault === 'remove') return count(await removeNode(dice));
     const onNode = ({ role, name }: ReadyProcess): boolean =>
-      role === 'node' && (fault !== 'full' || small.includes(name));
-    const victim = pick(dice, fault === 'full' || fault === 'rot' ? onNode : undefined);
-    if (victim === undefined || (fault === 'rot' && rotten)) return;
+      role === 'node' && !away.has(name) && (fault !== 'full' || small.includes(name));
+    const nodesOnly = fault === 'full' || fault === 'rot' || fault === 'replace';
+    const victim = pick(dice, nodesOnly ? onNode : undefined);
+    if (victim === undefined || ((fault === 'rot' || fault === 'replace') && rotten)) return;
     busy.add(victim.name);
     try {
       if (fault === 'kill') await end('SIGKILL', victim);
@@ -179,6 +317,10 @@ export function createChaos(options: ChaosOptions): Chaos {
       if (fault === 'pause') await pause(victim, ms);
       if (fault === 'full') await fill(victim, ms);
       if (fault === 'rot') await rot(victim);
+      if (fault === 'replace') await replace(victim);
+      if (fault === 'cut' || fault === 'cut one way' || fault === 'isolate') {
+        await cut(victim, dice, ms, fault);
+      }
       count(`${fault} ${victim.role}`);
     } finally {
       busy.delete(victim.name);
@@ -187,13 +329,20 @@ export function createChaos(options: ChaosOptions): Chaos {
 
   const next = (): Fault => {
     if (bag.length === 0) {
-      bag = [...BAG, 'rot', ...(small.length > 0 ? (['full'] as const) : [])];
+      bag = [
+        ...BAG,
+        // Either of them once, until all is whole again.
+        random.chance(0.5) ? 'rot' : 'replace',
+        ...(small.length > 0 ? (['full'] as const) : []),
+        ...(network === undefined ? [] : NETWORK_BAG),
+      ];
     }
     return bag.splice(random.int(bag.length), 1)[0] ?? 'kill';
   };
 
   return {
     counts,
+    away,
     async cycle() {
       const faults = random.chance(1 / 3) ? [next(), next()] : [next()];
       const drawn = faults.map(
@@ -206,7 +355,7 @@ export function createChaos(options: ChaosOptions): Chaos {
     whole: () => void (rotten = false),
     async calm() {
       do await sleep(500);
-      while (paused > 0);
+      while (paused > 0 || performance.now() < mendedBy);
       await sleep(500);
     },
   };

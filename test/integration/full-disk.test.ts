@@ -5,6 +5,9 @@
  */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { spawnSync } from 'node:child_process';
+import { rmSync, statfsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { S3, S3ServiceException } from '@aws-sdk/client-s3';
@@ -156,4 +159,58 @@ describe('a disk that is full', () => {
     );
     context.diagnostic(`${doomed.length} objects deleted; a write succeeded after ${seconds} s`);
   });
+});
+
+test('of one of four nodes stops nothing: what has its place elsewhere gets all its replicas', async (context) => {
+  const four = mountSmallDisks([96, 96, 96, 96]);
+  if (four === undefined) return context.skip('needs root and loop devices');
+  const [first = ''] = four.folders;
+  const ballast = join(dirname(first), 'ballast');
+  const own = await startCluster({
+    args: ['--bucket', BUCKET, ...four.folders.flatMap((folder) => ['--disk', folder])],
+  });
+  const client = new S3({
+    endpoint: own.ready().s3,
+    region: 'us-east-1',
+    forcePathStyle: true,
+    maxAttempts: 1,
+    credentials: { accessKeyId: TEST_KEYS.accessKey, secretAccessKey: TEST_KEYS.secretKey },
+  });
+  const asked = async <T>(...words: string[]): Promise<T> =>
+    JSON.parse((await own.ashlar(...words, '--json')).output) as T;
+  type Located = { blocks: { replicas: { node: string; state: string }[] }[] };
+  const keys = Array.from({ length: 12 }, (_, index) => `four-${index}`);
+  try {
+    const { bavail, bsize } = statfsSync(first);
+    spawnSync('fallocate', ['-l', String(bavail * bsize - 1024 * 1024), ballast]);
+    await eventually('node-1 to say that it is full', 20, async () => {
+      const nodes = await asked<{ id: string; full: boolean }[]>('node', 'list');
+      return nodes.some(({ id, full }) => id === 'node-1' && full);
+    });
+    for (const Key of keys) {
+      await client.putObject({ Bucket: BUCKET, Key, Body: seededBytes(Key, SIZE) });
+    }
+    let elsewhere = 0;
+    for (const key of keys) {
+      const { blocks } = await asked<Located>('object', 'locate', `${BUCKET}/${key}`);
+      for (const { replicas } of blocks) {
+        assert.equal(replicas.length, 3);
+        for (const { node, state } of replicas) assert.equal(state === 'good', node !== 'node-1');
+        if (replicas.every(({ node }) => node !== 'node-1')) elsewhere += 1;
+      }
+    }
+    assert.ok(elsewhere > 0 && elsewhere < keys.length, `${elsewhere} of ${keys.length}`);
+    rmSync(ballast);
+    // What was owed is made up for, without a hand and without a restart.
+    await eventually('three replicas of everything', 60, async () => {
+      const { output, code } = await own.ashlar('fsck', '--json');
+      const { findings } = JSON.parse(output) as { findings: Record<string, number> };
+      return code === 0 && findings['missing'] === 0;
+    });
+    context.diagnostic(`${elsewhere} of ${keys.length} blocks had no place on the full node`);
+  } finally {
+    client.destroy();
+    await own.stop();
+    four.remove();
+  }
 });
