@@ -601,7 +601,9 @@ function record(observe: (record: RequestRecord) => void, parts: Parts, done: Fi
       firstByteMs,
       durationMs,
     });
-    if (parts.accessLog === undefined) return;
+    const own = logSettings(parts, progress, progress.address?.bucket ?? '');
+    // Most buckets have no log.
+    if (own === undefined && progress.actions === undefined) return;
     const entry = {
       key: progress.address?.key ?? '',
       atMs: clock.now() - durationMs,
@@ -617,11 +619,10 @@ function record(observe: (record: RequestRecord) => void, parts: Parts, done: Fi
       totalMs: durationMs,
       turnAroundMs: firstByteMs,
     };
-    const own = logSettings(parts, progress, progress.address?.bucket ?? '');
-    if (own !== undefined) parts.accessLog.add(own, entry);
+    if (own !== undefined) parts.accessLog?.add(own, entry);
     for (const action of progress.actions ?? []) {
       const settings = logSettings(parts, progress, action.bucket);
-      if (settings !== undefined) parts.accessLog.add(settings, entry, action);
+      if (settings !== undefined) parts.accessLog?.add(settings, entry, action);
     }
   };
 }

@@ -198,6 +198,21 @@ test('replicas are written by those who may, and the header says nothing else', 
   answers(marker, 403, 'AccessDenied');
 });
 
+test('whose bucket it is decides which targets there are', async () => {
+  const bob = (method: string, path: string, more: { query?: string; body?: string } = {}) =>
+    server.send({ method, path, keys: BOB, ...more });
+  assert.equal((await bob('PUT', '/of-bob')).status, 200);
+  const { notification = '', replication = '' } = documents('of-bob');
+  const told = await bob('PUT', '/of-bob', { query: 'notification=', body: notification });
+  answers(told, 400, 'InvalidArgument');
+  assert.match(told.body, /Unable to validate the following destination configurations/);
+  const versioning = '<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>';
+  await bob('PUT', '/of-bob', { query: 'versioning=', body: versioning });
+  const replicated = await bob('PUT', '/of-bob', { query: 'replication=', body: replication });
+  answers(replicated, 400, 'InvalidRequest');
+  assert.match(replicated.body, /Destination bucket must exist/);
+});
+
 test('a bucket that is replicated into itself does not run away', async () => {
   const { from } = await pair();
   const itself = documents(from)['replication'] ?? '';
