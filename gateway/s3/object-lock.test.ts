@@ -77,11 +77,18 @@ test('a lock is refused before the upload where the commit would refuse it', () 
 
 test('content under lock needs a digest', () => {
   const lock = { legalHold: true };
-  requireLockDigest(undefined, {});
-  requireLockDigest(lock, { 'content-md5': 'x' });
-  requireLockDigest(lock, { 'x-amz-checksum-crc32': 'AAAAAA==' });
-  requireLockDigest(lock, { 'x-amz-trailer': 'x-amz-checksum-sha1' });
-  assert.throws(() => requireLockDigest(lock, {}), isCode('InvalidRequest'));
+  const plain = new BucketSettings(BUCKET, { 'object-lock': '{}' });
+  requireLockDigest(undefined, {}, undefined);
+  requireLockDigest(undefined, {}, plain);
+  requireLockDigest(lock, { 'content-md5': 'x' }, plain);
+  requireLockDigest(lock, { 'x-amz-checksum-crc32': 'AAAAAA==' }, plain);
+  requireLockDigest(lock, { 'x-amz-trailer': 'x-amz-checksum-sha1' }, plain);
+  assert.throws(() => requireLockDigest(lock, {}, plain), isCode('InvalidRequest'));
+  const retention = { mode: 'GOVERNANCE' as const, period: { days: 1 } };
+  const standard = encodeLockConfiguration({ retention });
+  const retaining = new BucketSettings(BUCKET, { 'object-lock': standard });
+  requireLockDigest(undefined, { 'content-md5': 'x' }, retaining);
+  assert.throws(() => requireLockDigest(undefined, {}, retaining), isCode('InvalidRequest'));
 });
 
 test('only a plain true bypasses governance', () => {

@@ -83,11 +83,18 @@ export function requireLockConfiguration(settings: BucketSettings | undefined): 
 }
 
 /**
- * Uploads with a retention need a digest of their content (AWS: PutObject, "Content-MD5"). Throws
- * InvalidRequest.
+ * Uploads with a lock need a digest of their content, whether the lock is the request's or the
+ * retention the bucket's default (AWS: PutObject, "Content-MD5"). Throws InvalidRequest.
  */
-export function requireLockDigest(lock: ObjectLock | undefined, headers: HeaderMap): void {
-  if (lock === undefined || hasBodyDigest(headers)) return;
+export function requireLockDigest(
+  lock: ObjectLock | undefined,
+  headers: HeaderMap,
+  settings: BucketSettings | undefined,
+): void {
+  const locks =
+    lock !== undefined ||
+    settings?.parsed(OBJECT_LOCK_CONFIG, decodeLockConfiguration)?.retention !== undefined;
+  if (!locks || hasBodyDigest(headers)) return;
   throw new S3Error('InvalidRequest', {
     message:
       'Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters',

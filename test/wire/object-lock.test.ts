@@ -82,6 +82,11 @@ test('headers of object lock are read strictly, and only where they mean somethi
   }
   const part = { method: 'PUT', path: `/${bucket}/b`, query: 'partNumber=1&uploadId=u', body: 'x' };
   answers(await server.send({ ...part, headers: lock }), 501, 'NotImplemented', 'part');
+  const Rule = { DefaultRetention: { Mode: 'GOVERNANCE' as const, Days: 1 } };
+  const ObjectLockConfiguration = { ObjectLockEnabled: 'Enabled' as const, Rule };
+  await server.s3.putObjectLockConfiguration({ Bucket: bucket, ObjectLockConfiguration });
+  answers(await put({}), 400, 'InvalidRequest', 'no digest under default retention');
+  assert.equal((await put(md5('x'))).status, 200);
   const asked = { 'x-amz-bucket-object-lock-enabled': 'yes' };
   const creation = { method: 'PUT', path: '/wire-neither', headers: asked };
   answers(await server.send(creation), 400, 'InvalidArgument', 'creation');

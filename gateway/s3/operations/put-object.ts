@@ -66,8 +66,6 @@ export const PUT_OBJECT: Operation<PutObjectInput, PutObjectOutput> = {
   body: 'stream',
   query: [],
   parse({ bucket, key, headers, contentLength }) {
-    const lock = parseLockHeaders(headers);
-    requireLockDigest(lock, headers);
     return {
       bucket,
       key,
@@ -76,7 +74,7 @@ export const PUT_OBJECT: Operation<PutObjectInput, PutObjectOutput> = {
       system: parseSystemMetadata(headers),
       user: parseUserMetadata(headers),
       tags: parseTaggingHeader(headers['x-amz-tagging']),
-      lock,
+      lock: parseLockHeaders(headers),
       condition: parseWriteCondition(headers),
       acl: parseAclHeaders(headers),
       encryption: parseWriteEncryption(headers),
@@ -85,6 +83,7 @@ export const PUT_OBJECT: Operation<PutObjectInput, PutObjectOutput> = {
   },
   async execute(input, context) {
     checkLockOfNew(input.lock, context.settings, context.clock.now());
+    requireLockDigest(input.lock, input.headers, context.settings);
     const access = await writtenAccess(input.acl, context);
     if (input.offset !== undefined) {
       const limits = {
