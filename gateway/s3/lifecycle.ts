@@ -59,7 +59,8 @@ export function addExpiration(
 
 /**
  * The same for the version that a step has just made the current one, by the tags and the size that
- * it took on: asked for only where there are rules.
+ * it took on: asked for only where there are rules. What was stored is stored, whatever becomes of this
+ * question: without an answer there is no header.
  */
 export async function expirationOfStored(
   { bucket, key }: { bucket: string; key: string },
@@ -67,8 +68,10 @@ export async function expirationOfStored(
   context: Context,
 ): Promise<string | undefined> {
   if (!hasLifecycle(context.settings)) return undefined;
-  const found = await context.meta.getObject({ bucket, key }, { signal: context.signal });
-  if (!found.ok || found.value.object.version !== version) return undefined;
+  const found = await context.meta
+    .getObject({ bucket, key }, { signal: context.signal })
+    .catch(() => undefined);
+  if (found?.ok !== true || found.value.object.version !== version) return undefined;
   return expirationHeader(context.settings, key, found.value.object);
 }
 

@@ -129,9 +129,12 @@ function checkEvents({ events }: NotificationRule): void {
 
 /** No event may have two destinations by two rules of one bucket. */
 function refuseOverlaps(rules: readonly NotificationRule[]): void {
+  const wanted = rules.map((rule) => EVENT_TYPES.filter((type) => wants(rule, type)));
   for (const [index, one] of rules.entries()) {
-    for (const other of rules.slice(index + 1)) {
-      if (overlap(one, other)) {
+    for (const [at, other] of rules.entries()) {
+      const types = wanted[at] ?? [];
+      if (at <= index || !overlap(one, other)) continue;
+      if (wanted[index]?.some((type) => types.includes(type)) === true) {
         throw invalid(
           'Configurations overlap. Configurations on the same bucket cannot share a common event type.',
         );
@@ -140,13 +143,13 @@ function refuseOverlaps(rules: readonly NotificationRule[]): void {
   }
 }
 
+/** Whether a key may fit both. */
 function overlap(one: NotificationRule, other: NotificationRule): boolean {
   const [first = '', second = ''] = [one.prefix, other.prefix];
   const [head = '', tail = ''] = [one.suffix, other.suffix];
   return (
     (first.startsWith(second) || second.startsWith(first)) &&
-    (head.endsWith(tail) || tail.endsWith(head)) &&
-    EVENT_TYPES.some((type) => wants(one, type) && wants(other, type))
+    (head.endsWith(tail) || tail.endsWith(head))
   );
 }
 

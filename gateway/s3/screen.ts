@@ -28,6 +28,8 @@ const CANNED_ACLS: ReadonlySet<string> = new Set([
   'log-delivery-write',
 ]);
 
+const REPLICA_HEADER = 'x-amz-replication-status';
+
 const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ...ENCRYPTION_HEADERS.map((name): [string, Rule] => [name, () => true]),
   ['x-amz-acl', acl],
@@ -36,7 +38,7 @@ const RULES: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ['x-amz-object-ownership', only('BucketOwnerEnforced')],
   ['x-amz-bucket-namespace', only('global')],
   // Another cluster's replica: needs a right of its own (`access/needs.ts`).
-  ['x-amz-replication-status', only('REPLICA')],
+  [REPLICA_HEADER, only('REPLICA')],
   ['x-amz-write-offset-bytes', never],
   ['x-amz-rename-source', never],
 ]);
@@ -87,6 +89,10 @@ export function screenHeaders(method: string, headers: HeaderMap, operation: str
         ? !REFUSED_PREFIXES.some((prefix) => name.startsWith(prefix))
         : rule(value);
     if (!passes && !isHonoured(name, operation)) throw notImplemented(name);
+  }
+  // Each of its keys is judged by itself, and only by the right to delete it.
+  if (operation === 'DeleteObjects' && headers[REPLICA_HEADER] !== undefined) {
+    throw notImplemented(REPLICA_HEADER);
   }
   // A part of an object stored as if it were the whole would be silent corruption (RFC 9110 14.5).
   if (method === 'PUT' && headers['content-range'] !== undefined) {

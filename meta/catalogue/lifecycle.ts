@@ -241,7 +241,8 @@ export function createLifecycle(settings: LifecycleSettings): LifecycleWork {
     nowMs: number,
   ): Promise<DueItem[]> {
     const counted = newerWanted(rules);
-    const kept: string[] = [];
+    // Shared by all that are due behind them: a key may have a million versions.
+    let kept: readonly string[] = [];
     const due: DueItem[] = [];
     let sinceMs = head.modifiedMs;
     let newer = 0;
@@ -253,9 +254,9 @@ export function createLifecycle(settings: LifecycleSettings): LifecycleWork {
         const row = objectCodec.decode(value);
         const found = noncurrentExpirationOf(rules, key, row, { sinceMs, newer, dayMs });
         if (found !== undefined && found.atMs <= nowMs && !isLocked(row, nowMs, false)) {
-          due.push({ kind: 'noncurrent', key, version: row.version, kept: kept.slice() });
+          due.push({ kind: 'noncurrent', key, version: row.version, kept });
         }
-        if (kept.length < counted) kept.push(row.version);
+        if (kept.length < counted) kept = [...kept, row.version];
         newer += 1;
         sinceMs = row.modifiedMs;
         after = row.version;

@@ -196,6 +196,18 @@ test('replicas are written by those who may, and the header says nothing else', 
     headers: { 'x-amz-replication-status': 'REPLICA' },
   });
   answers(marker, 403, 'AccessDenied');
+  const several = '<Delete><Object><Key>k</Key></Object></Delete>';
+  const markers = await server.send({
+    method: 'POST',
+    path: `/${from}`,
+    query: 'delete=',
+    body: several,
+    headers: {
+      'x-amz-replication-status': 'REPLICA',
+      'content-md5': digest('md5', several, 'base64'),
+    },
+  });
+  answers(markers, 501, 'NotImplemented');
 });
 
 test('whose bucket it is decides which targets there are', async () => {

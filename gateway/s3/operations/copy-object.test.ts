@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { digestOf, loadDigests } from '../../../base/digest.ts';
+import { Failure } from '../../../base/failure.ts';
 import type { CopyObjectCommand, ObjectRecord } from '../../../meta/protocol.ts';
 import { type ErrorCode, S3Error } from '../errors.ts';
 import { copyObject } from './copy-object.ts';
@@ -197,4 +198,23 @@ test('CopyObject refuses what it would have to drop', async () => {
   ]) {
     await assert.rejects(copy(headers, copying()), isCode('InvalidArgument'));
   }
+});
+
+test('a copy that was made is a success, also when nobody can say any more when it will expire', async () => {
+  const store = copying();
+  let asked = 0;
+  const getObject = () => {
+    if (asked++ > 0) throw new Failure('unavailable', 'the metadata service is away');
+    return ok({ bucket: BUCKET, object: SOURCE });
+  };
+  const reply = await run(copyObject, {
+    key: 'b',
+    headers: { 'x-amz-copy-source': '/photos/a' },
+    bucketRow: { configs: ['lifecycle'] },
+    configs: { lifecycle: '{"rules":[]}' },
+    meta: { ...store.meta, getObject: async () => await getObject() },
+    objects: store.objects,
+  });
+  assert.equal(reply.status, 200);
+  assert.equal(asked, 2);
 });

@@ -1,4 +1,5 @@
 import type { Versioning } from '../../../meta/protocol.ts';
+import type { BucketSettings } from '../access/bucket-settings.ts';
 import { S3Error } from '../errors.ts';
 import { defineOperation } from '../operation.ts';
 import { unwrap } from '../refusal.ts';
@@ -26,14 +27,17 @@ export const putBucketVersioning = defineOperation<Input, object>({
     if (xml === '') throw new S3Error('MissingRequestBodyError');
     return { bucket, versioning: readVersioningConfiguration(xml) };
   },
-  async execute(input, { meta, settings, signal }) {
-    if (input.versioning === 'Suspended' && settings?.text(REPLICATION_CONFIG) !== undefined) {
-      throw new S3Error('InvalidBucketState', {
-        message:
-          'A replication configuration is present on this bucket, so the versioning state cannot be changed.',
-      });
-    }
+  async execute(input, { meta, access, signal }) {
+    if (input.versioning === 'Suspended') await access.require(refuseReplicated);
     return unwrap(await meta.setVersioning(input, { signal }), { bucket: input.bucket });
   },
   serialize: () => ({ status: 200, headers: {} }),
 });
+
+function refuseReplicated(settings: BucketSettings): void {
+  if (settings.text(REPLICATION_CONFIG) === undefined) return;
+  throw new S3Error('InvalidBucketState', {
+    message:
+      'A replication configuration is present on this bucket, so the versioning state cannot be changed.',
+  });
+}
