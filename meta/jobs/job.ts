@@ -2,10 +2,11 @@
  * What every background job offers to operators, and the row that makes their word hold over
  * restarts. A job is driven by a loop (`loop.ts`) and says how it gets on.
  */
-import type { Random } from '../../base/clock.ts';
+import type { Clock, Random } from '../../base/clock.ts';
 import { Failure } from '../../base/failure.ts';
 import type { JobStatus } from '../admin-protocol.ts';
 import { type KeyValueStore, STAMP_BYTES } from '../engine/kv.ts';
+import { RateLimit } from './rate.ts';
 
 export interface Job {
   status(): JobStatus;
@@ -136,5 +137,36 @@ export class JobControl {
   async change(changes: Partial<JobSetting>): Promise<void> {
     this.#setting = { ...this.#setting, ...changes };
     await this.#rows.putSetting(this.#name, this.#setting);
+  }
+
+  pause(): Promise<void> {
+    return this.change({ paused: true });
+  }
+
+  resume(): Promise<void> {
+    return this.change({ paused: false });
+  }
+}
+
+/** The same for a job that moves bytes: what operators say of its pace reaches `limit` at once. */
+export class PacedControl extends JobControl {
+  readonly limit: RateLimit;
+  readonly #usual: number;
+
+  /** `usual`: bytes per second unless an operator says otherwise; 0 for no limit. */
+  constructor(name: string, rows: JobRows, clock: Clock, usual: number) {
+    super(name, rows);
+    this.limit = new RateLimit(clock, usual);
+    this.#usual = usual;
+  }
+
+  override async load(): Promise<void> {
+    await super.load();
+    this.limit.set(this.rate ?? this.#usual);
+  }
+
+  async setRate(bytesPerSecond: number): Promise<void> {
+    await this.change({ rate: bytesPerSecond });
+    this.limit.set(bytesPerSecond);
   }
 }

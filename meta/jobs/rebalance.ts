@@ -25,8 +25,8 @@ import type { Blobs, Repairs } from '../catalogue/catalogue.ts';
 import type { Cluster } from '../cluster/cluster.ts';
 import { changesOf, type GroupChange, membersOf, type Move } from '../cluster/moves.ts';
 import { emptyNode, fillNode, type GroupMoveParts, type MoveResult } from './group-move.ts';
-import { type Job, JobControl, type JobRows } from './job.ts';
-import { inParallel, Meter, RateLimit } from './rate.ts';
+import { type Job, PacedControl, type JobRows } from './job.ts';
+import { inParallel, Meter } from './rate.ts';
 import { ReadWait } from './read-wait.ts';
 
 export interface RebalanceOptions {
@@ -81,8 +81,7 @@ interface Work {
 export class RebalanceJob implements Job {
   readonly #options: RebalanceOptions;
   readonly #limits: RebalanceLimits;
-  readonly #control: JobControl;
-  readonly #limit: RateLimit;
+  readonly #control: PacedControl;
   readonly #meter: Meter;
   /** Steps that were stuck, by name, until when. */
   readonly #later = new Map<string, number>();
@@ -102,8 +101,8 @@ export class RebalanceJob implements Job {
   constructor(options: RebalanceOptions) {
     this.#options = options;
     this.#limits = { ...REBALANCE_LIMITS, ...options.limits };
-    this.#control = new JobControl(NAME, options.rows);
-    this.#limit = new RateLimit(options.clock, this.#limits.bytesPerSecond);
+    const { clock, rows } = options;
+    this.#control = new PacedControl(NAME, rows, clock, this.#limits.bytesPerSecond);
     this.#meter = new Meter(options.clock);
     this.#unread = new ReadWait(options.cluster);
   }
@@ -111,7 +110,6 @@ export class RebalanceJob implements Job {
   /** Reads what operators have said before the last restart. */
   async restore(): Promise<void> {
     await this.#control.load();
-    this.#limit.set(this.#control.rate ?? this.#limits.bytesPerSecond);
   }
 
   status(): JobStatus {
@@ -138,17 +136,16 @@ export class RebalanceJob implements Job {
     this.#later.clear();
   }
 
-  async pause(): Promise<void> {
-    await this.#control.change({ paused: true });
+  pause(): Promise<void> {
+    return this.#control.pause();
   }
 
-  async resume(): Promise<void> {
-    await this.#control.change({ paused: false });
+  resume(): Promise<void> {
+    return this.#control.resume();
   }
 
-  async setRate(bytesPerSecond: number): Promise<void> {
-    await this.#control.change({ rate: bytesPerSecond });
-    this.#limit.set(bytesPerSecond);
+  setRate(bytesPerSecond: number): Promise<void> {
+    return this.#control.setRate(bytesPerSecond);
   }
 
   /** No further step begins; to be called before the job's loop is stopped. */
@@ -305,7 +302,7 @@ export class RebalanceJob implements Job {
       leases: cluster.leases,
       node,
       isGone: (id) => cluster.nodes.isGone(id),
-      limit: this.#limit,
+      limit: this.#control.limit,
       callTimeoutMs,
       copiesAtOnce,
       unread: this.#unread,

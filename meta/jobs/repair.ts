@@ -21,7 +21,7 @@ import type { Blobs, FoundBlob, RepairEntry, Repairs } from '../catalogue/catalo
 import type { Leases } from '../cluster/leases.ts';
 import type { ClusterView, ReplicaReport } from '../protocol.ts';
 import { askReplica, type CopyOutcome, copyBlock, type Peer } from './copy-block.ts';
-import { type Job, JobControl, type JobRows } from './job.ts';
+import { type Job, PacedControl, type JobRows } from './job.ts';
 import {
   blockCount,
   blockKeys,
@@ -32,7 +32,7 @@ import {
   type Placement,
   placementOf,
 } from './placed.ts';
-import { inParallel, Meter, RateLimit } from './rate.ts';
+import { inParallel, Meter } from './rate.ts';
 import { type BlobRepairs, RepairWalk } from './repair-walk.ts';
 import { NodePatience } from './patience.ts';
 
@@ -86,8 +86,7 @@ interface Later {
 export class RepairJob implements Job {
   readonly #options: RepairJobOptions;
   readonly #limits: RepairLimits;
-  readonly #control: JobControl;
-  readonly #limit: RateLimit;
+  readonly #control: PacedControl;
   readonly #meter: Meter;
   readonly #patience: NodePatience;
   /** Blobs of which two replicas or more are missing, and the others. */
@@ -108,8 +107,8 @@ export class RepairJob implements Job {
   constructor(options: RepairJobOptions) {
     this.#options = options;
     this.#limits = { ...REPAIR_LIMITS, ...options.limits };
-    this.#control = new JobControl('repair', options.rows);
-    this.#limit = new RateLimit(options.clock, this.#limits.bytesPerSecond);
+    const { clock, rows } = options;
+    this.#control = new PacedControl('repair', rows, clock, this.#limits.bytesPerSecond);
     this.#meter = new Meter(options.clock);
     this.#patience = new NodePatience(options.clock);
     this.#walks = {
@@ -121,7 +120,6 @@ export class RepairJob implements Job {
   /** Reads what operators have said before the last restart. */
   async restore(): Promise<void> {
     await this.#control.load();
-    this.#limit.set(this.#control.rate ?? this.#limits.bytesPerSecond);
   }
 
   status(): JobStatus {
@@ -147,17 +145,16 @@ export class RepairJob implements Job {
     this.#kicked = true;
   }
 
-  async pause(): Promise<void> {
-    await this.#control.change({ paused: true });
+  pause(): Promise<void> {
+    return this.#control.pause();
   }
 
-  async resume(): Promise<void> {
-    await this.#control.change({ paused: false });
+  resume(): Promise<void> {
+    return this.#control.resume();
   }
 
-  async setRate(bytesPerSecond: number): Promise<void> {
-    await this.#control.change({ rate: bytesPerSecond });
-    this.#limit.set(bytesPerSecond);
+  setRate(bytesPerSecond: number): Promise<void> {
+    return this.#control.setRate(bytesPerSecond);
   }
 
   /** Before the loop is stopped: a round that waits for its turn gives up. */
@@ -375,7 +372,7 @@ export class RepairJob implements Job {
     const states: ('good' | 'missing' | 'corrupt' | 'unreachable')[] = [];
     for (const key of keys) {
       const length = blockLength(row, key.index);
-      await this.#limit.take(length, this.#ending.signal);
+      await this.#control.limit.take(length, this.#ending.signal);
       if (this.#control.paused) return [...states, 'unreachable'];
       const { state } = await askReplica(target, key, length, timeoutMs);
       if (state === 'good') this.#counts.sound += 1;
@@ -393,7 +390,7 @@ export class RepairJob implements Job {
     { key, found }: { key: BlockKey; found: 'missing' | 'corrupt' },
   ): Promise<CopyOutcome> {
     const length = blockLength(row, key.index);
-    await this.#limit.take(length, this.#ending.signal);
+    await this.#control.limit.take(length, this.#ending.signal);
     if (this.#control.paused) return { outcome: 'no-target', bad: [], problem: undefined };
     const holders = holdersOf(placement, key.group);
     // Sources share the work: consecutive blocks begin with different ones.

@@ -18,8 +18,8 @@ import {
   type StoredSnapshot,
 } from '../../storage-node/protocol.ts';
 import type { JobStatus } from '../admin-protocol.ts';
-import { type Job, JobControl, type JobRows } from '../jobs/job.ts';
-import { Meter, RateLimit } from '../jobs/rate.ts';
+import { type Job, type JobRows, PacedControl } from '../jobs/job.ts';
+import { Meter } from '../jobs/rate.ts';
 import type { MetaJournal } from './journal.ts';
 import type { Peer } from './peer.ts';
 import { decodeManifest, MANIFEST_INDEX, verifyChunk } from './snapshot-format.ts';
@@ -54,8 +54,7 @@ export interface JournalScrubOptions {
 export class JournalScrub implements Job {
   readonly #options: JournalScrubOptions;
   readonly #limits: JournalScrubLimits;
-  readonly #control: JobControl;
-  readonly #rate: RateLimit;
+  readonly #control: PacedControl;
   readonly #meter: Meter;
   readonly #ending = new AbortController();
   #dueAt: number;
@@ -76,15 +75,14 @@ export class JournalScrub implements Job {
     this.#options = options;
     this.#limits = { ...JOURNAL_SCRUB_LIMITS, ...options.limits };
     const { clock } = options.effects;
-    this.#control = new JobControl(NAME, options.jobRows);
-    this.#rate = new RateLimit(clock, this.#limits.bytesPerSecond);
+    const { bytesPerSecond } = this.#limits;
+    this.#control = new PacedControl(NAME, options.jobRows, clock, bytesPerSecond);
     this.#meter = new Meter(clock);
     this.#dueAt = clock.monotonic() + this.#limits.firstMs;
   }
 
-  async load(): Promise<void> {
-    await this.#control.load();
-    if (this.#control.rate !== undefined) this.#rate.set(this.#control.rate);
+  load(): Promise<void> {
+    return this.#control.load();
   }
 
   status(): JobStatus {
@@ -107,16 +105,15 @@ export class JournalScrub implements Job {
   }
 
   pause(): Promise<void> {
-    return this.#control.change({ paused: true });
+    return this.#control.pause();
   }
 
   resume(): Promise<void> {
-    return this.#control.change({ paused: false });
+    return this.#control.resume();
   }
 
-  async setRate(bytesPerSecond: number): Promise<void> {
-    await this.#control.change({ rate: bytesPerSecond });
-    this.#rate.set(bytesPerSecond);
+  setRate(bytesPerSecond: number): Promise<void> {
+    return this.#control.setRate(bytesPerSecond);
   }
 
   /** Before the loop is stopped: a pass under way is given up. */
@@ -162,7 +159,7 @@ export class JournalScrub implements Job {
   async #spend(bytes: number): Promise<void> {
     this.#counts.bytes += bytes;
     this.#meter.add(bytes);
-    await this.#rate.take(bytes, this.#ending.signal);
+    await this.#control.limit.take(bytes, this.#ending.signal);
   }
 
   #damaged(peer: Peer, what: string): void {
