@@ -25,7 +25,8 @@ export async function storeBody<T>(
 ): Promise<StoreOutcome<T>> {
   const { objects, encryption } = context;
   let changes = 0;
-  let last: StoreOutcome<T> | undefined;
+  /** What became of the body the last time it was stored, where that was not the first time. */
+  let last: { outcome: StoreOutcome<T> } | { error: unknown } | undefined;
 
   async function write(
     content: AsyncIterable<Uint8Array>,
@@ -39,15 +40,28 @@ export async function storeBody<T>(
           return await commit(stored, sealed);
         } catch (error) {
           if (!(error instanceof TargetChanged) || ++changes > CHANGES_MAX) throw error;
-          const again = await watchedTarget(requested, context);
-          last = await write(objects.reread(stored, sealed?.dataKey), again);
-          // What was stored first is dropped.
+          last = await again(stored, sealed);
+          // What was stored first is dropped, whatever became of it then.
           return { ok: false, refusal: 'BucketChanged' };
         }
       },
       sealed === undefined ? options : { ...options, dataKey: sealed.dataKey },
     );
-    return last ?? { answer, sealed };
+    if (last === undefined) return { answer, sealed };
+    if ('error' in last) throw last.error;
+    return last.outcome;
+  }
+
+  async function again(
+    stored: StoredBody,
+    sealed: WrappedDataKey | undefined,
+  ): Promise<typeof last> {
+    try {
+      const target = await watchedTarget(requested, context);
+      return { outcome: await write(objects.reread(stored, sealed?.dataKey), target) };
+    } catch (error) {
+      return { error };
+    }
   }
 
   return await write(body, await watchedTarget(requested, context));

@@ -28,6 +28,7 @@ import {
   type RequestedEncryption,
 } from '../encryption/headers.ts';
 import { writtenEncryptionHeaders } from '../encryption/replies.ts';
+import { storeBody } from '../encryption/store-body.ts';
 import { withTarget } from '../encryption/target-watch.ts';
 import { S3Error } from '../errors.ts';
 import { checksumAlgorithm, ingest } from '../ingest.ts';
@@ -206,7 +207,7 @@ async function copyOnce(
   const again = source.versionId !== undefined && found.bucket.versioning !== undefined;
   if (!again) refuseNothing(input, context);
   const shares = await sharedEncryption(input, found.object, target, context);
-  if (shares === undefined) return await copyBytes(input, target, written, context);
+  if (shares === undefined) return await copyBytes(input, written, context);
   const { from, object, checksum } = await readSource(input, found, context);
   // The data key in `shares` opens the version that was found, and no other.
   if (object.version !== found.object.version) return { ok: false, refusal: 'SourceChanged' };
@@ -280,7 +281,6 @@ async function sharedEncryption(
 /** Reads the source and writes the copy as a new object would be written, up to 5 GiB. */
 async function copyBytes(
   input: Input,
-  target: KeyTarget | undefined,
   written: () => WrittenAccess,
   context: Context,
 ): Promise<Answer<Output>> {
@@ -292,7 +292,6 @@ async function copyBytes(
     await encryption.unlock(opened, input.sourceKey);
     evaluateReadConditions(input.headers, object, COPY_SOURCE_PREFIX);
     refuseSize(object.size);
-    const sealed = target && (await encryption.keys.create(target));
     const kept = object.checksum?.algorithm ?? DEFAULT_ALGORITHM;
     const copy = ingest(
       { ...NOBODY, body: opened.read(), decodedLength: object.size, trailer: undefined },
@@ -305,9 +304,11 @@ async function copyBytes(
       const { checksum: made } = copy.result();
       return made && { ...made, type: 'FULL_OBJECT' };
     };
-    const answer = await objects.store(
+    const { answer, sealed } = await storeBody(
+      input.encryption,
+      context,
       copy.body,
-      ({ writer, size, data, missing }) =>
+      ({ writer, size, data, missing }, sealed) =>
         context.access.inState((expect) =>
           meta.putObject({
             writer,
@@ -331,7 +332,7 @@ async function copyBytes(
             expect,
           }),
         ),
-      { signal, sizeHint: object.size, dataKey: sealed?.dataKey },
+      { signal, sizeHint: object.size },
     );
     if (!answer.ok) return answer;
     const sourceVersionId = shownVersionId(opened.bucket, object);
