@@ -254,19 +254,25 @@ test('a pass goes on after the metadata service was killed in the middle of it',
     const left = async (Prefix: string) => (await s3.listObjectsV2({ Bucket, Prefix })).KeyCount;
     // Something has gone: the pass is under way, or just over.
     while ((await left('go/')) === 300) await sleep(5);
-    for (let kills = 0; kills < 2; kills++) {
-      const before = cluster.processes('meta')[0]?.pid ?? 0;
-      process.kill(before, 'SIGKILL');
-      await cluster.until(
-        ({ processes }) => processes.some(({ role, pid }) => role === 'meta' && pid !== before),
-        'another metadata service',
-      );
-    }
+    const before = cluster.processes('meta')[0]?.pid ?? 0;
+    process.kill(before, 'SIGKILL');
+    await cluster.until(
+      ({ processes }) => processes.some(({ role, pid }) => role === 'meta' && pid !== before),
+      'another metadata service',
+      60_000,
+    );
     await becomes(() => left('go/'), 0);
     assert.equal(await left('stay/'), 300);
-    const { code, output } = await cluster.ashlar('lifecycle', 'status', '--json');
-    assert.equal(code, 0, output);
-    assert.match(output, /"name": ?"lifecycle"/);
+    for (const [verb, state] of [
+      ['status', /"name": ?"lifecycle"/],
+      ['pause', /"state": ?"paused"/],
+      ['resume', /"state": ?"(idle|running)"/],
+      ['run', /"state": ?"(idle|running)"/],
+    ] as const) {
+      const { code, output } = await cluster.ashlar('lifecycle', verb, '--json');
+      assert.equal(code, 0, output);
+      assert.match(output, state, verb);
+    }
   } finally {
     s3.destroy();
     await cluster.stop();
