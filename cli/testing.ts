@@ -46,7 +46,7 @@ export interface AshlarServer {
   endpoint: string;
   region: string;
   credentials: { accessKeyId: string; secretAccessKey: string };
-  /** A client of the AWS SDK, if `@aws-sdk/client-s3` is installed. The caller destroys it. */
+  /** A client of the AWS SDK. The caller destroys it. */
   client(config?: S3ClientConfig): Promise<S3Client>;
   stop(): Promise<void>;
 }
@@ -98,11 +98,7 @@ export async function startAshlar(options: AshlarOptions = {}): Promise<AshlarSe
     region,
     credentials,
     async client(config = {}) {
-      const sdk = await import('@aws-sdk/client-s3').catch((error: unknown) => {
-        throw new Error('client() needs the AWS SDK: npm install --save-dev @aws-sdk/client-s3', {
-          cause: error,
-        });
-      });
+      const sdk = await import('@aws-sdk/client-s3');
       return new sdk.S3Client({
         endpoint: running.s3,
         region,

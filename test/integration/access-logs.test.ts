@@ -135,6 +135,30 @@ describe('server access logs', () => {
     for (const { Key } of Contents) assert.match(Key ?? '', name);
   });
 
+  test('where ACLs count, the group of log delivery and target grants do', async () => {
+    const target = 'logs-by-acl';
+    await server.s3.createBucket({ Bucket: target, ObjectOwnership: 'ObjectWriter' });
+    // S3 has it, the SDK's type does not.
+    const ACL = 'log-delivery-write' as 'private';
+    await server.s3.putBucketAcl({ Bucket: target, ACL });
+    const ID = 'b'.repeat(64);
+    const TargetGrants = [
+      { Grantee: { Type: 'CanonicalUser' as const, ID }, Permission: 'READ' as const },
+    ];
+    const Bucket = await logged(target, { TargetGrants });
+    await server.s3.headBucket({ Bucket });
+    await lines(target, 'REST.HEAD.BUCKET', 1);
+    const { Contents = [] } = await server.s3.listObjectsV2({ Bucket: target });
+    const { Grants = [] } = await server.s3.getObjectAcl({ Bucket: target, Key: Contents[0]?.Key });
+    assert.deepEqual(
+      Grants.map(({ Permission }) => Permission),
+      ['FULL_CONTROL', 'READ'],
+    );
+    assert.equal(Grants[1]?.Grantee?.ID, ID);
+    const { LoggingEnabled } = await server.s3.getBucketLogging({ Bucket });
+    assert.deepEqual(LoggingEnabled?.TargetGrants, TargetGrants);
+  });
+
   test('nothing is delivered any more when the target does not allow it', async () => {
     const target = await logBucket();
     const Bucket = await logged(target);
