@@ -5,9 +5,10 @@
 import { Readable } from 'node:stream';
 import type { HeadObjectCommandOutput, PutObjectCommandInput, S3 } from '@aws-sdk/client-s3';
 import type { Effects } from '../../base/clock.ts';
-import type { ObjectRecord, PartRef, Tag } from '../../meta/protocol.ts';
+import type { ObjectRecord, PartRef } from '../../meta/protocol.ts';
 import { Circuit } from '../events/circuit.ts';
 import { encodeHeaderText } from '../s3/metadata.ts';
+import { encodeTaggingHeader } from '../s3/tags.ts';
 
 export interface ReplicaTarget {
   name: string;
@@ -290,19 +291,13 @@ function headersOf(object: ObjectRecord, storageClass: string | undefined): Repl
   if (chosen !== undefined) headers.StorageClass = chosen as ReplicaHeaders['StorageClass'];
   const pairs = Object.entries(user).map(([name, value]) => [name, encodeHeaderText(value)]);
   if (pairs.length > 0) headers.Metadata = Object.fromEntries(pairs) as Record<string, string>;
-  if (tags !== undefined && tags.length > 0) headers.Tagging = encodeTags(tags);
+  if (tags !== undefined && tags.length > 0) headers.Tagging = encodeTaggingHeader(tags);
   if (lock?.mode !== undefined && lock.untilMs !== undefined) {
     headers.ObjectLockMode = lock.mode;
     headers.ObjectLockRetainUntilDate = new Date(lock.untilMs);
   }
   if (lock?.legalHold === true) headers.ObjectLockLegalHoldStatus = 'ON';
   return headers;
-}
-
-function encodeTags(tags: readonly Tag[]): string {
-  return tags
-    .map(({ key, value }) => `${encodeURIComponent(key)}=${encodeURIComponent(value)}`)
-    .join('&');
 }
 
 /** Base64 of an ETag that is the MD5 of the content. */

@@ -4,7 +4,7 @@
  * without versioning and encryption. The ETag changes with each append and is no MD5 of the content;
  * the CRC of the object is that of all its bytes.
  */
-import { createDigest, type Digest } from '../../base/digest.ts';
+import { createDigest } from '../../base/digest.ts';
 import type {
   Appended,
   ObjectRecord,
@@ -17,7 +17,7 @@ import type { ChecksumAlgorithm } from '../../base/object-checksum.ts';
 import type { RequestedEncryption } from './encryption/headers.ts';
 import type { WrittenAccess } from './access/written-access.ts';
 import { S3Error } from './errors.ts';
-import { ingest } from './ingest.ts';
+import { digesting, ingest } from './ingest.ts';
 import type { Context } from './operation.ts';
 import { invalidArgument } from './parameters.ts';
 import { unwrap } from './refusal.ts';
@@ -122,16 +122,6 @@ export async function appendBody(
     { sizeHint: input.contentLength },
   );
   return unwrap(answer, input);
-}
-
-async function* digesting(
-  body: AsyncIterable<Uint8Array>,
-  digest: Digest,
-): AsyncGenerator<Uint8Array> {
-  for await (const chunk of body) {
-    digest.update(chunk);
-    yield chunk;
-  }
 }
 
 async function currentObject(

@@ -295,6 +295,17 @@ class IngestBody implements AsyncIterable<Uint8Array>, AsyncIterator<Uint8Array>
   }
 }
 
+/** The body, which `digest` sees as it passes. */
+export async function* digesting(
+  body: AsyncIterable<Uint8Array>,
+  digest: Digest,
+): AsyncGenerator<Uint8Array> {
+  for await (const chunk of body) {
+    digest.update(chunk);
+    yield chunk;
+  }
+}
+
 function tooLarge(size: number, options: IngestOptions): S3Error {
   return new S3Error(options.tooLarge ?? 'EntityTooLarge', {
     details: { ProposedSize: String(size), MaxSizeAllowed: String(options.maxBytes) },

@@ -105,3 +105,10 @@ export function decodeBucketTags(text: string): Tag[] {
   const pairs = JSON.parse(text) as [string, string][];
   return pairs.map(([key, value]) => ({ key, value }));
 }
+
+/** Tags as `x-amz-tagging` carries them. */
+export function encodeTaggingHeader(tags: readonly Tag[]): string {
+  return tags
+    .map(({ key, value }) => `${encodeURIComponent(key)}=${encodeURIComponent(value)}`)
+    .join('&');
+}

@@ -421,6 +421,22 @@ export function createObjects(settings: ObjectsSettings): ObjectMethods {
     );
   }
 
+  /** One commit about one version, which the command names. */
+  async function onVersion<C extends VersionName, T>(
+    command: C,
+    step: (draft: Draft, scope: Scope, command: C) => Answer<T>,
+  ): Promise<Answer<T>> {
+    const { bucket, key } = command;
+    checkKey(key);
+    return turns.take([turnOf(bucket, key)], () =>
+      buckets.run(
+        command,
+        (bucketId) => keysOfVersion(bucketId, command),
+        (draft, row) => step(draft, scopeIn(row, command), command),
+      ),
+    );
+  }
+
   /** Deletes a batch in one commit; each key has its own answer. */
   function deleteBatch(
     bucket: BucketName,
@@ -524,53 +540,11 @@ export function createObjects(settings: ObjectsSettings): ObjectMethods {
       throw new Failure('internal', 'the part list of an object is missing');
     },
 
-    async setObjectTags(command) {
-      const { bucket, key } = command;
-      checkKey(key);
-      return turns.take([turnOf(bucket, key)], () =>
-        buckets.run(
-          command,
-          (bucketId) => keysOfVersion(bucketId, command),
-          (draft, row) => setTagsStep(draft, scopeIn(row, command), command),
-        ),
-      );
-    },
-
-    async setObjectLock(command) {
-      const { bucket, key } = command;
-      checkKey(key);
-      return turns.take([turnOf(bucket, key)], () =>
-        buckets.run(
-          command,
-          (bucketId) => keysOfVersion(bucketId, command),
-          (draft, row) => setLockStep(draft, scopeIn(row, command), command),
-        ),
-      );
-    },
-
-    async setObjectExtras(command) {
-      const { bucket, key } = command;
-      checkKey(key);
-      return turns.take([turnOf(bucket, key)], () =>
-        buckets.run(
-          command,
-          (bucketId) => keysOfVersion(bucketId, command),
-          (draft, row) => setExtrasStep(draft, scopeIn(row, command), command),
-        ),
-      );
-    },
-
-    async setReplication(command) {
-      const { bucket, key, version } = command;
-      checkKey(key);
-      return turns.take([turnOf(bucket, key)], () =>
-        buckets.run(
-          command,
-          (bucketId) => keysOfVersion(bucketId, { key, versionId: version }),
-          (draft, row) => setReplicationStep(draft, scopeIn(row, command), command),
-        ),
-      );
-    },
+    setObjectTags: (command) => onVersion(command, setTagsStep),
+    setObjectLock: (command) => onVersion(command, setLockStep),
+    setObjectExtras: (command) => onVersion(command, setExtrasStep),
+    setReplication: (command) =>
+      onVersion({ ...command, versionId: command.version }, setReplicationStep),
   };
 }
 

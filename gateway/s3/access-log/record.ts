@@ -3,6 +3,7 @@
  *
  * Source: "Amazon S3 server access log format", Amazon S3 User Guide.
  */
+import { plainAddress } from '../access/policy/operators.ts';
 import { redactKeys } from '../encryption/redact.ts';
 import type { RawReply, RawRequest } from '../request.ts';
 
@@ -122,11 +123,6 @@ function logTime(ms: number): string {
   const two = (value: number): string => String(value).padStart(2, '0');
   const day = `${two(at.getUTCDate())}/${MONTHS[at.getUTCMonth()]}/${at.getUTCFullYear()}`;
   return `${day}:${two(at.getUTCHours())}:${two(at.getUTCMinutes())}:${two(at.getUTCSeconds())} +0000`;
-}
-
-/** An IPv4 address that came over an IPv6 socket is what it was. */
-function plainAddress(address: string): string {
-  return address.startsWith('::ffff:') ? address.slice('::ffff:'.length) : address;
 }
 
 function encodeKey(key: string): string {

@@ -15,7 +15,7 @@ import { parseHttpDate } from '../http-date.ts';
 import type { HeaderMap, RawRequest } from '../request.ts';
 import { canonicalPath, headerValue } from './canonical-request.ts';
 import type { Credential, CredentialSource } from './identity.ts';
-import { CLOCK_SKEW_MS_MAX } from './signature-v4.ts';
+import { refuseSkew } from './signature-v4.ts';
 import { NOBODY, sameSignature } from './signing.ts';
 import { parseBasicTime } from './times.ts';
 
@@ -47,15 +47,7 @@ export function parseHeaderV2(request: RawRequest, authorization: string, now: n
       message: 'AWS authentication requires a valid Date or x-amz-date header.',
     });
   }
-  if (Math.abs(now - time) > CLOCK_SKEW_MS_MAX) {
-    throw new S3Error('RequestTimeTooSkewed', {
-      details: {
-        RequestTime: date,
-        ServerTime: new Date(now).toISOString(),
-        MaxAllowedSkewMilliseconds: String(CLOCK_SKEW_MS_MAX),
-      },
-    });
-  }
+  refuseSkew(date, time, now);
   return {
     accessKey: match?.[1] ?? '',
     signature: match?.[2] ?? '',

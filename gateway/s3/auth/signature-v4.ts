@@ -139,16 +139,20 @@ function signedTime(request: RawRequest, now: number): string {
       message: 'AWS authentication requires a valid Date or x-amz-date header.',
     });
   }
-  if (Math.abs(now - time) > CLOCK_SKEW_MS_MAX) {
-    throw new S3Error('RequestTimeTooSkewed', {
-      details: {
-        RequestTime: date,
-        ServerTime: new Date(now).toISOString(),
-        MaxAllowedSkewMilliseconds: String(CLOCK_SKEW_MS_MAX),
-      },
-    });
-  }
+  refuseSkew(date, time, now);
   return amzDate ?? formatBasicTime(time);
+}
+
+/** Throws RequestTimeTooSkewed for a time (ms) that is too far from `now`; `date` is how it was sent. */
+export function refuseSkew(date: string, time: number, now: number): void {
+  if (Math.abs(now - time) <= CLOCK_SKEW_MS_MAX) return;
+  throw new S3Error('RequestTimeTooSkewed', {
+    details: {
+      RequestTime: date,
+      ServerTime: new Date(now).toISOString(),
+      MaxAllowedSkewMilliseconds: String(CLOCK_SKEW_MS_MAX),
+    },
+  });
 }
 
 const SIGNED_HEADERS = /^[a-z0-9!#$%&'*+\-.^_`|~]+(;[a-z0-9!#$%&'*+\-.^_`|~]+)*$/;

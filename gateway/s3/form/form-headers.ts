@@ -5,7 +5,7 @@
 import { S3Error } from '../errors.ts';
 import { invalidArgument } from '../parameters.ts';
 import type { HeaderMap } from '../request.ts';
-import { checkTags } from '../tags.ts';
+import { checkTags, encodeTaggingHeader } from '../tags.ts';
 import { readTagging } from '../xml/tagging.ts';
 
 /** Fields that mean the header of another name. */
@@ -99,9 +99,7 @@ function headerValue(field: string, value: string): string {
 function taggingHeader(xml: string): string {
   const tags = readTagging(xml);
   checkTags(tags, 'object');
-  return tags
-    .map(({ key, value }) => `${encodeURIComponent(key)}=${encodeURIComponent(value)}`)
-    .join('&');
+  return encodeTaggingHeader(tags);
 }
 
 /** Headers of the request itself that would change the upload, but that no form policy covers. */

@@ -6,7 +6,7 @@ import { type PartEncryption, parsePartEncryption } from '../encryption/headers.
 import { encryptionHeaders } from '../encryption/replies.ts';
 import { S3Error } from '../errors.ts';
 import { quoteEtag } from '../etag.ts';
-import { checksumHeader, ingest, parseChecksumHeader } from '../ingest.ts';
+import { checksumHeader, digesting, ingest, parseChecksumHeader } from '../ingest.ts';
 import { defineOperation } from '../operation.ts';
 import { partNumberParameter, uploadIdParameter } from '../parameters.ts';
 import { unwrap } from '../refusal.ts';
@@ -58,7 +58,7 @@ export const uploadPart = defineOperation<Input, Output>({
     const other = otherDigest(wanted, input.algorithm ?? payload.trailer?.algorithm);
     const part = ingest(payload, input, { maxBytes: PART_BYTES_MAX, defaultAlgorithm: wanted });
     const answer = await objects.store(
-      other === undefined ? part.body : through(part.body, other),
+      other === undefined ? part.body : digesting(part.body, other),
       ({ writer, size, data, missing }) => {
         const { md5, checksum } = part.result();
         const own = wanted === undefined ? undefined : checksum?.value;
@@ -106,14 +106,4 @@ function otherDigest(
   throw new S3Error('InvalidRequest', {
     message: `Checksum Type mismatch occurred, expected checksum Type: ${wanted.toLowerCase()}, actual checksum Type: ${sent.toLowerCase()}`,
   });
-}
-
-async function* through(
-  body: AsyncIterable<Uint8Array>,
-  digest: Digest,
-): AsyncGenerator<Uint8Array> {
-  for await (const chunk of body) {
-    digest.update(chunk);
-    yield chunk;
-  }
 }

@@ -37,7 +37,11 @@ export function accessControlPolicy({ owner, grants, names }: AccessControlPolic
   );
 }
 
-function granteeElement(grantee: Grant['grantee'], names: ReadonlyMap<string, string>): string {
+/** `<Grantee>`, with a display name where `names` has one. */
+export function granteeElement(
+  grantee: Grant['grantee'],
+  names: ReadonlyMap<string, string>,
+): string {
   if ('group' in grantee) {
     return `<Grantee xmlns:xsi="${XSI}" xsi:type="Group">${text('URI', groupUri(grantee.group))}</Grantee>`;
   }

@@ -1,8 +1,9 @@
 /** BucketLoggingStatus: body of PutBucketLogging, answer of GetBucketLogging. */
 import type { Grant, Permission } from '../../../meta/protocol.ts';
-import { groupOfUri, groupUri } from '../access/acl.ts';
+import { groupOfUri } from '../access/acl.ts';
 import type { LoggingConfig } from '../access-log/config.ts';
 import { S3Error } from '../errors.ts';
+import { granteeElement } from './access-control-policy.ts';
 import {
   allowOnly,
   childrenNamed,
@@ -12,7 +13,7 @@ import {
   requiredText,
   type XmlNode,
 } from './reader.ts';
-import { document, element, escapeXml, text } from './writer.ts';
+import { document, element, text } from './writer.ts';
 
 /* ------------------------------------------------------------------ writing */
 
@@ -36,18 +37,10 @@ function formatElement(format: NonNullable<LoggingConfig['format']>): string {
   return element('PartitionedPrefix', text('PartitionDateSource', source));
 }
 
-const XSI = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"';
+const NO_NAMES: ReadonlyMap<string, string> = new Map();
 
 function grantElement({ grantee, permission }: Grant): string {
-  const [type, inner] =
-    'id' in grantee
-      ? ['CanonicalUser', `<ID>${escapeXml(grantee.id)}</ID>`]
-      : ['Group', `<URI>${escapeXml(groupUri(grantee.group))}</URI>`];
-  return element(
-    'Grant',
-    `<Grantee ${XSI} xsi:type="${type}">${inner}</Grantee>`,
-    text('Permission', permission),
-  );
+  return element('Grant', granteeElement(grantee, NO_NAMES), text('Permission', permission));
 }
 
 /* ------------------------------------------------------------------ reading */
