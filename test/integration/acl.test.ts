@@ -337,15 +337,30 @@ test('where the owner of the bucket owns everything, ACLs neither count nor are 
     () => put({ GrantRead: `id=${BERT.id}` }),
     () => anna.putObjectAcl({ Bucket, Key: 'berts', ACL: 'public-read' }),
     () => anna.putBucketAcl({ Bucket, ACL: 'authenticated-read' }),
+    () => anna.putBucketAcl({ Bucket, ACL: 'private' }),
+    () => anna.putObjectAcl({ Bucket, Key: 'berts', ACL: 'bucket-owner-full-control' }),
     () => anna.createMultipartUpload({ Bucket, Key: 'a', ACL: 'public-read' }),
     () => anna.copyObject({ Bucket, Key: 'c', CopySource: `${Bucket}/berts`, ACL: 'public-read' }),
   ];
   for (const request of refused) {
     await refusedWith('AccessControlListNotSupported', request());
   }
+  // Of somebody else even `private` would not be true; that he hands over is.
+  const Statement = {
+    Effect: 'Allow',
+    Principal: { AWS: BERT.number },
+    Action: 's3:PutObject',
+    Resource: `arn:aws:s3:::${Bucket}/*`,
+  };
+  const Policy = JSON.stringify({ Version: '2012-10-17', Statement });
+  await anna.putBucketPolicy({ Bucket, Policy });
+  const byBert = (ACL?: ObjectCannedACL) => bert.putObject({ Bucket, Key: 'b', Body: 'x', ACL });
+  await refusedWith('AccessControlListNotSupported', byBert('private'));
+  await byBert();
+  await byBert('bucket-owner-full-control');
+  assert.equal((await anna.getObjectAcl({ Bucket, Key: 'b' })).Owner?.ID, ANNA.id);
   await put({ ACL: 'bucket-owner-full-control' });
   await put({ ACL: 'private' });
-  await anna.putObjectAcl({ Bucket, Key: 'a', ACL: 'bucket-owner-full-control' });
   // Back again: what was given counts again.
   await anna.deleteBucketOwnershipControls({ Bucket });
   await refusedWith('OwnershipControlsNotFoundError', anna.getBucketOwnershipControls({ Bucket }));

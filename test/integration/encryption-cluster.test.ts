@@ -111,7 +111,10 @@ test('SSE-S3 works at once: the first start makes a master key that only its own
   const status = await cluster.ashlar('encryption', 'status', '--json');
   assert.equal(status.code, 0, status.output);
   const { encrypted } = JSON.parse(status.output) as { encrypted: { count: number }[] };
-  assert.deepEqual(encrypted.map((one) => one.count), [2, 2, 2]);
+  assert.deepEqual(
+    encrypted.map((one) => one.count),
+    [2, 2, 2],
+  );
 });
 
 test('everything is readable after a restart', async () => {

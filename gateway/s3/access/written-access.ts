@@ -36,11 +36,14 @@ export async function writtenAccess(
     return () => ({ owner: isEnforced(settings()) ? bucketOwner : writer });
   }
   const requested = await grantsOf(request, { owner: writer, bucketOwner }, context.accounts);
-  await context.access.require((current) => checkAcl(current, requested, writer));
+  const handsOver = isFullControl(request);
+  await context.access.require((current) => {
+    if (!handsOver || !isEnforced(current)) checkAcl(current, requested);
+  });
   const own = ownAcl(requested, writer);
   return () => {
     const current = settings();
-    const handedOver = ownershipOf(current) === 'BucketOwnerPreferred' && isFullControl(request);
+    const handedOver = ownershipOf(current) === 'BucketOwnerPreferred' && handsOver;
     const ofBucket = isEnforced(current) || handedOver;
     return ofBucket ? { owner: bucketOwner } : { owner: writer, ...own };
   };
@@ -66,19 +69,26 @@ export function ownAcl(acl: Grant[], owner: string): { acl?: Grant[] } {
 }
 
 /**
- * Throws AccessControlListNotSupported for a list where lists do not count, unless it gives nothing
- * to anybody but `writer` and the bucket's owner, and AccessDenied for a public one where those are
- * blocked.
+ * A list that comes with something new. Throws AccessControlListNotSupported where lists do not count,
+ * unless it says what holds anyway (the bucket's owner has everything and nobody else anything), and
+ * AccessDenied for a public one where those are blocked.
  */
-export function checkAcl(settings: BucketSettings, acl: readonly Grant[], writer: string): void {
-  const { owner } = settings.bucket;
-  if (isEnforced(settings)) {
-    const others = acl.filter(({ grantee }) => !('id' in grantee && grantee.id === writer));
-    if (!isPrivateAcl(others, owner)) throw new S3Error('AccessControlListNotSupported');
+function checkAcl(settings: BucketSettings, acl: readonly Grant[]): void {
+  if (isEnforced(settings) && !isPrivateAcl(acl, settings.bucket.owner)) {
+    throw new S3Error('AccessControlListNotSupported');
   }
-  if (publicAccessBlockOf(settings).blockPublicAcls && isPublicAcl(acl)) {
-    throw new S3Error('AccessDenied', {
-      message: 'Public ACLs are blocked by the public access block of the bucket.',
-    });
-  }
+  refusePublic(settings, acl);
+}
+
+/** A list for something that is there: AccessControlListNotSupported wherever lists do not count. */
+export function checkPutAcl(settings: BucketSettings, acl: readonly Grant[]): void {
+  if (isEnforced(settings)) throw new S3Error('AccessControlListNotSupported');
+  refusePublic(settings, acl);
+}
+
+function refusePublic(settings: BucketSettings, acl: readonly Grant[]): void {
+  if (!publicAccessBlockOf(settings).blockPublicAcls || !isPublicAcl(acl)) return;
+  throw new S3Error('AccessDenied', {
+    message: 'Public ACLs are blocked by the public access block of the bucket.',
+  });
 }

@@ -1,6 +1,6 @@
 import { ACL_CONFIG, encodeAcl } from '../access/acl.ts';
 import { type AclRequest, grantsOf } from '../access/acl-request.ts';
-import { checkAcl, ownAcl } from '../access/written-access.ts';
+import { checkPutAcl, ownAcl } from '../access/written-access.ts';
 import { type PutAclRequest, parsePutAcl, refuseOtherOwner } from '../acl-body.ts';
 import { defineOperation } from '../operation.ts';
 import { unwrap } from '../refusal.ts';
@@ -22,7 +22,7 @@ export const putBucketAcl = defineOperation<Input, null>({
     const { owner } = settings.bucket;
     refuseOtherOwner(named, owner);
     const grants = await grantsOf(onBucket(request), { owner, bucketOwner: owner }, accounts);
-    await access.require((current) => checkAcl(current, grants, owner));
+    await access.require((current) => checkPutAcl(current, grants));
     const { acl } = ownAcl(grants, owner);
     const config = { bucket, name: ACL_CONFIG };
     const command = acl === undefined ? config : { ...config, value: encodeAcl(acl) };

@@ -1,12 +1,10 @@
 import { type Grant } from '../../../meta/protocol.ts';
 import { grantsOf } from '../access/acl-request.ts';
-import { ownershipOf } from '../access/bucket-access.ts';
-import { checkAcl, ownAcl } from '../access/written-access.ts';
+import { checkPutAcl, ownAcl } from '../access/written-access.ts';
 import { type PutAclRequest, parsePutAcl, refuseOtherOwner } from '../acl-body.ts';
-import { S3Error } from '../errors.ts';
 import { type Context, defineOperation } from '../operation.ts';
 import { unwrap } from '../refusal.ts';
-import { shownVersionId, versionIdParameter } from '../version-id.ts';
+import { versionIdParameter } from '../version-id.ts';
 
 interface Input extends PutAclRequest {
   bucket: string;
@@ -30,8 +28,8 @@ export const putObjectAcl = defineOperation<Input, { versionId?: string | undefi
     ...parsePutAcl(headers, xml),
   }),
   async execute(input, context) {
-    let current: { writer: string; grants: Grant[] } = { writer: '', grants: [] };
-    await context.access.require((settings) => checkAcl(settings, current.grants, current.writer));
+    let current: readonly Grant[] = [];
+    await context.access.require((settings) => checkPutAcl(settings, current));
     for (let attempt = 1; ; attempt++) {
       const answer = await putOnce(input, context, (next) => {
         current = next;
@@ -47,20 +45,15 @@ export const putObjectAcl = defineOperation<Input, { versionId?: string | undefi
 async function putOnce(
   { request, owner: named, ...name }: Input,
   context: Context,
-  announce: (next: { writer: string; grants: Grant[] }) => void,
+  announce: (grants: readonly Grant[]) => void,
 ): ReturnType<Context['meta']['setObjectExtras']> {
   const { meta, accounts, signal } = context;
   const { bucket, object } = unwrap(await meta.getObject(name, { signal }), name);
-  const { settings } = context;
-  if (settings === undefined) throw new S3Error('NoSuchBucket');
-  const enforced = ownershipOf(settings) === 'BucketOwnerEnforced';
-  const owner = enforced ? bucket.owner : object.owner;
+  const { owner } = object;
   refuseOtherOwner(named, owner);
   const grants = await grantsOf(request, { owner, bucketOwner: bucket.owner }, accounts);
-  checkAcl(settings, grants, owner);
-  announce({ writer: owner, grants });
-  // Accepted where ACLs do not count is only what says what holds anyway.
-  if (enforced) return { ok: true, value: { versionId: shownVersionId(bucket, object) } };
+  if (context.settings !== undefined) checkPutAcl(context.settings, grants);
+  announce(grants);
   const { version, revision = 0 } = object;
   const acl = ownAcl(grants, owner).acl ?? grants;
   return meta.setObjectExtras({ ...name, acl, expectObject: { version, revision } }, { signal });
