@@ -166,6 +166,42 @@ test('a failure is written down, and later events of its key wait when order mat
   assert.equal(box.events.get(event(2).id)?.attempts, 0);
 });
 
+test('of a large backlog that cannot be delivered only what is new is looked at, for a while', async () => {
+  const stuck = Array.from({ length: 1500 }, (_, index) => event(index + 1));
+  const box = outbox(...stuck);
+  let reads = 0;
+  const seen: string[] = [];
+  const meta: EventMethods = {
+    ...box.meta,
+    readEvents(query) {
+      reads++;
+      return box.meta.readEvents(query);
+    },
+  };
+  const handle: Handle = ({ key }) => {
+    if (!key.startsWith('new')) return Promise.resolve({ kind: 'held', waitMs: 1 });
+    seen.push(key);
+    return Promise.resolve({ kind: 'done' });
+  };
+  const worker = workerOf(meta, handle, { pageSize: 100, ordered: true });
+  worker.start();
+  await until(() => reads > 20);
+  const scanned = reads;
+  for (const [id, key] of [
+    [2001, 'new-1'],
+    [2002, 'k7'],
+    [2003, 'new-2'],
+  ] as const) {
+    const one = event(id, key);
+    box.events.set(one.id, one);
+  }
+  await until(() => seen.length === 2);
+  await worker.stop();
+  assert.deepEqual(seen, ['new-1', 'new-2']);
+  assert.ok(reads - scanned < 16, `looked through again: ${reads} reads`);
+  assert.ok(box.events.has(event(2002).id), 'its key waits');
+});
+
 test('nobody wants the events of a bucket: they go', async () => {
   const box = outbox(event(1), event(2, 'k', { notBeforeMs: Date.now() - 1 }));
   const worker = workerOf(box.meta, undefined);

@@ -51,6 +51,21 @@ const RETRY_MS_MAX = 300_000;
 /** With a backlog that cannot be worked on, it is looked through only so often. */
 const SCAN_PAUSE_MS = 2000;
 
+/** A backlog that is left is large. */
+const MANY = 1000;
+/** How often a large one is looked through from its beginning. */
+const WHOLE_SCAN_MS = 10_000;
+
+/** How far a large backlog has been looked through, and what was left of it. */
+interface Place {
+  after: string;
+  /** Keys of events before it that are not done. */
+  waiting: Set<string>;
+  left: number;
+  /** When to begin anew. */
+  wholeAtMs: number;
+}
+
 export interface EventWorker {
   start(): void;
   /** Lets running deliveries finish, and gives the leases back. */
@@ -63,6 +78,8 @@ export function createEventWorker(options: WorkerOptions): EventWorker {
   const holder = `${queue}-${effects.random.bytes(12).toString('hex')}`;
   const leaseMs = options.leaseMs ?? LEASE_MS;
   const running = new Map<number, Promise<void>>();
+  /** Where large backlogs have been looked through to. */
+  const places = new Map<number, Place>();
   /** Not to be looked at before this time, by bucket. */
   const resting = new Map<number, number>();
   let held = new Set<number>();
@@ -94,11 +111,18 @@ export function createEventWorker(options: WorkerOptions): EventWorker {
     }
   }
 
-  /** Looks once through all events of a bucket. */
+  /**
+   * Looks once through all events of a bucket. Where very many are left that cannot be delivered now,
+   * only at those that have come since the last time, and at all of them every few seconds.
+   */
   async function drain(lease: EventLease): Promise<void> {
     const { bucketId } = lease;
-    const waiting = new Set<string>();
-    let after: string | undefined;
+    const known = places.get(bucketId);
+    places.delete(bucketId);
+    const begun = known !== undefined && clock.monotonic() < known.wholeAtMs ? known : undefined;
+    const waiting = begun?.waiting ?? new Set<string>();
+    let after = begun?.after;
+    let left = begun?.left ?? 0;
     let waitMs = 0;
     let idle = true;
     for (;;) {
@@ -106,9 +130,16 @@ export function createEventWorker(options: WorkerOptions): EventWorker {
       const { events } = await meta.readEvents({ queue, bucketId, after, limit });
       const page = await handlePage(lease, events, waiting);
       idle &&= page.handled === 0;
+      left += page.left;
       waitMs = Math.max(waitMs, page.waitMs);
-      after = events.at(-1)?.id;
-      if (events.length < limit || !holds(bucketId)) break;
+      after = events.at(-1)?.id ?? after;
+      if (!holds(bucketId)) break;
+      if (events.length === limit) continue;
+      if (left >= MANY && after !== undefined) {
+        const wholeAtMs = begun?.wholeAtMs ?? clock.monotonic() + WHOLE_SCAN_MS;
+        places.set(bucketId, { after, waiting, left, wholeAtMs });
+      }
+      break;
     }
     const pauseMs = idle ? Math.max(Math.min(waitMs, SCAN_PAUSE_MS), 0) : 0;
     resting.set(bucketId, clock.monotonic() + pauseMs);
@@ -129,7 +160,7 @@ export function createEventWorker(options: WorkerOptions): EventWorker {
     lease: EventLease,
     events: readonly StoredEvent[],
     waiting: Set<string>,
-  ): Promise<{ handled: number; waitMs: number }> {
+  ): Promise<{ handled: number; left: number; waitMs: number }> {
     const handle = await options.prepare(lease);
     const done: string[] = [];
     const later: PostponedEvent[] = [];
@@ -164,7 +195,7 @@ export function createEventWorker(options: WorkerOptions): EventWorker {
     if (done.length > 0 || later.length > 0) {
       await meta.settleEvents({ queue, bucketId: lease.bucketId, done, later });
     }
-    return { handled, waitMs };
+    return { handled, left: events.length - done.length, waitMs };
   }
 
   function retryAt(attempts: number): number {
