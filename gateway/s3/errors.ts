@@ -103,7 +103,6 @@ export const ERRORS = {
     message:
       'One or more of the specified parts could not be found. The part may not have been uploaded, or the ETag does not match.',
   },
-  InvalidPartNumber: { status: 416, message: 'The requested part number is not satisfiable.' },
   InvalidPartOrder: {
     status: 400,
     message: 'The list of parts was not in ascending order. Parts must be ordered by part number.',

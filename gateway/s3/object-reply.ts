@@ -120,7 +120,10 @@ function rangeCounts(headers: HeaderMap, object: ObjectRecord): boolean {
     : Math.floor(ms / 1000) === Math.floor(object.modifiedMs / 1000);
 }
 
-/** By part number. `part` is undefined when the object has no such part: InvalidPartNumber. */
+/**
+ * By part number. `part` is undefined when the object has no such part: InvalidPart, as in other stores
+ * and in s3-tests (AWS: 416 InvalidPartNumber).
+ */
 export function selectPart(
   input: ReadInput,
   object: ObjectRecord,
@@ -128,7 +131,8 @@ export function selectPart(
 ): Selection {
   // A list may have grown since the object was read: what was appended is not of this object.
   if (part === undefined || part.offset + part.size > object.size) {
-    throw new S3Error('InvalidPartNumber', {
+    throw new S3Error('InvalidPart', {
+      message: 'The requested part number is not satisfiable.',
       details: {
         PartNumberRequested: String(input.part),
         ActualPartCount: String(partCount(object) ?? 1),

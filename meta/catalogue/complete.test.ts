@@ -87,11 +87,11 @@ const refusals: [
     { ok: false, refusal: 'InvalidPartOrder' },
   ],
   [
-    'a number named twice',
+    'a number named twice, wrongly the second time',
     {},
     stored,
-    { parts: [listed(1), listed(1)] },
-    { ok: false, refusal: 'InvalidPartOrder' },
+    { parts: [listed(1), listed(1, 'x')] },
+    invalidPart(1, 'x'),
   ],
   [
     'a part but the last that is too small',
@@ -180,6 +180,10 @@ test('CompleteMultipartUpload makes size, ETag and checksum from the parts that 
   assert.equal(judged.etag, `${digest}-2`);
   assert.equal(judged.size, PART_BYTES_MIN + 5);
   assert.deepEqual(judged.checksum, { algorithm: 'CRC32', type: 'COMPOSITE', value: sum });
+  // A part that is named twice counts once, as it is named last.
+  const [one, two] = [listed(1), listed(2)];
+  const twice = { ...base, parts: [listed(1, 'older'), one, two] };
+  assert.equal(value(judgeParts({}, summed, twice)).etag, judged.etag);
   // The parts' checksums need not be repeated in the request.
   const bare = value(judgeParts(composite, summed, { ...base, parts: [listed(1), listed(2)] }));
   assert.deepEqual(bare.checksum, judged.checksum);

@@ -87,14 +87,17 @@ function chooseParts(
   stored: readonly NumberedPart[],
   command: CompleteUploadCommand,
 ): Answer<NumberedPart[]> {
-  let before = 0;
-  for (const { number } of command.parts) {
-    if (number <= before) return { ok: false, refusal: 'InvalidPartOrder' };
-    before = number;
+  const listed: CompleteUploadCommand['parts'] = [];
+  for (const part of command.parts) {
+    const before = listed.at(-1)?.number ?? 1;
+    if (part.number < before) return { ok: false, refusal: 'InvalidPartOrder' };
+    // Named again, after it was uploaded again: what is said last counts.
+    if (part.number === listed.at(-1)?.number) listed.pop();
+    listed.push(part);
   }
   const byNumber = new Map(stored.map((part) => [part.number, part]));
   const chosen: NumberedPart[] = [];
-  for (const { number, etag, checksum } of command.parts) {
+  for (const { number, etag, checksum } of listed) {
     const part = byNumber.get(number);
     const sound =
       part !== undefined &&

@@ -187,8 +187,11 @@ const DIFFERENCES: readonly string[] = [
   '- **Quotas** (`ashlar bucket quota`) are answered by QuotaExceeded (403), as other stores do; AWS has none.',
   '- **Checksums**: a checksum header that cannot be a digest is BadDigest (AWS: InvalidRequest). CompleteMultipartUpload takes a',
   "  list without the parts' checksums also for composite ones. GetObjectAttributes shows a composite checksum with its `-N`.",
+  '- **Part numbers**: reading one that the object does not have is 400 InvalidPart (AWS: 416 InvalidPartNumber). A part that the list',
+  '  of CompleteMultipartUpload names twice in a row counts as it is named last.',
   '- **Conditional deletes** judge `x-amz-if-match-size` and `x-amz-if-match-last-modified-time` on every bucket (AWS: directory',
   '  buckets), a delete marker included. Deleting a version by its id succeeds when it is gone already, whatever the condition.',
+  '- **NoSuchKey** says `x-amz-delete-marker: false` where there is no delete marker; AWS leaves the header out.',
   '- **ListObjects** with `encoding-type=url` shows the prefix with only that encoded which must be: some clients decode it, boto3',
   '  does not.',
 ];

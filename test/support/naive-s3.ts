@@ -138,13 +138,15 @@ export class NaiveS3 {
     if (upload === undefined || upload.state === 'aborted') return refuse('NoSuchUpload');
     // Whoever repeats the request gets the answer of the first time, and nothing happens.
     if (upload.state !== 'open') return { etag: upload.state.completed };
+    // A part that is named twice in a row counts as it is named last.
+    const named = listed.filter(([number], at) => number !== listed[at + 1]?.[0]);
     let before = 0;
-    for (const [number] of listed) {
-      if (number <= before) return refuse('InvalidPartOrder');
+    for (const [number] of named) {
+      if (number < before) return refuse('InvalidPartOrder');
       before = number;
     }
     const chosen = [];
-    for (const [number, etag] of listed) {
+    for (const [number, etag] of named) {
       const part = upload.parts.get(number);
       if (part === undefined || part.etag !== etag) return refuse('InvalidPart');
       chosen.push(part);

@@ -162,7 +162,7 @@ test('a part number selects a part, with its own checksum', async () => {
   for (const operation of [getObject, headObject]) {
     const { objects, counts } = storing(MULTIPART);
     const third = run(operation, { key: 'a', query: 'partNumber=3', objects });
-    await assert.rejects(third, isCode('InvalidPartNumber'));
+    await assert.rejects(third, isCode('InvalidPart'));
     assert.equal(counts.closed, 1);
     for (const query of ['partNumber=0', 'partNumber=10001', 'partNumber=x', 'partNumber=']) {
       await assert.rejects(run(operation, { key: 'a', query }), isCode('InvalidArgument'));
