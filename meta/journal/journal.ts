@@ -12,28 +12,19 @@
  * never applied here, or were lost with this disk: they are applied. Nodes that a later start of the
  * service has claimed tell that this store is an old copy: it is refused.
  */
-import type { Effects, Timer } from '../../base/clock.ts';
+import type { Effects } from '../../base/clock.ts';
 import { Failure, isFailure, toFailure } from '../../base/failure.ts';
 import type { Log } from '../../base/log.ts';
 import {
-  decodeJournalRecords,
-  encodeJournalRecord,
   type JournalClaim,
   type JournalNode,
   type JournalPosition,
   type JournalState,
 } from '../../storage-node/protocol.ts';
+import { Appender, COPIES } from './appender.ts';
 import type { CommitLog, Write } from '../engine/group-commit.ts';
 import { CALL_TIMEOUT_MS, isFenced, Peer, type PeerSource } from './peer.ts';
-import {
-  earlyRow,
-  POSITION_KEY,
-  encodeRows,
-  EARLY_KEY,
-  positionRow,
-  readEarly,
-  readPosition,
-} from './rows.ts';
+import { earlyRow, POSITION_KEY, EARLY_KEY, positionRow, readEarly, readPosition } from './rows.ts';
 import {
   isForeign,
   type JournaledStore,
@@ -42,10 +33,7 @@ import {
   OPENINGS_PER_BOOT,
   replay,
 } from './recovery.ts';
-import { Tail } from './tail.ts';
 
-/** Nodes that must have a record. */
-export const COPIES = 2;
 const TOKEN_BYTES = 8;
 
 /** A log line about one node at most this often. */
@@ -98,13 +86,6 @@ export interface JournalOptions {
  */
 type State = 'idle' | 'closed' | 'open' | 'refused' | 'stopped';
 
-interface Waiter {
-  sequence: number;
-  resolve: () => void;
-  reject: (failure: Failure) => void;
-  timer: Timer;
-}
-
 export class MetaJournal implements CommitLog, PeerSource {
   readonly mode: 'sync' | 'async';
   readonly #options: JournalOptions;
@@ -118,9 +99,7 @@ export class MetaJournal implements CommitLog, PeerSource {
   /** Records may be on their way under the present generation that do not count. */
   #spent = true;
   #claim: JournalClaim = { clusterId: '', generation: 0, token: '' };
-  #tail = new Tail({ sequence: 0, checksum: 0n });
-  /** Newest record that counts: it is, or is about to be, in the store. */
-  #settled: JournalPosition = { sequence: 0, checksum: 0n };
+  readonly #line: Appender;
   /** The store has a place in a journal; false: a new line begins. */
   #hasLine = false;
   /** What is in memory is as the nodes have it: this process has opened the journal before. */
@@ -131,19 +110,14 @@ export class MetaJournal implements CommitLog, PeerSource {
   readonly #attachedAt: number;
   /** So much was written while the journal was closed that a new line has to begin. */
   #dropping = false;
-  /** Of the records on the nodes, and what they begin after. */
-  #bytes = 0;
-  #first = 0;
   #peers = new Map<string, Peer>();
   #joining = new Set<string>();
   /** When it was last logged that a node does not follow. */
   #toldAt = new Map<string, number>();
-  #waiter: Waiter | undefined;
   #readable: PromiseWithResolvers<void> | undefined;
   #enoughSince: number | undefined;
   #ending = new AbortController();
   #running: Promise<void> | undefined;
-  floor: JournalPosition | undefined;
   /** A peer could not be given all records: a snapshot is due. */
   gapped = false;
 
@@ -153,8 +127,7 @@ export class MetaJournal implements CommitLog, PeerSource {
     const position = await readPosition(options.store);
     if (position !== undefined) {
       journal.#hasLine = true;
-      journal.#settled = position;
-      journal.#tail = new Tail(position);
+      journal.#line.begin(position);
       journal.#early = await readEarly(options.store);
       journal.#close('the journal is not open yet');
     }
@@ -167,6 +140,14 @@ export class MetaJournal implements CommitLog, PeerSource {
     this.#options = options;
     this.#timings = { ...TIMINGS, ...options.timings };
     this.#attachedAt = options.effects.clock.monotonic();
+    this.#line = new Appender({
+      mode: options.mode,
+      clock: options.effects.clock,
+      ackMs: this.#timings.ackMs,
+      live: () => this.live(),
+      generation: () => this.#claim.generation,
+      late: () => this.#late(),
+    });
     this.#token = options.effects.random.bytes(TOKEN_BYTES).toString('hex');
   }
 
@@ -186,7 +167,7 @@ export class MetaJournal implements CommitLog, PeerSource {
     if (this.#state !== 'refused') this.#state = 'stopped';
     await this.#running;
     this.#disconnect();
-    this.#fail(new Failure('unknown-outcome', 'the metadata service is stopping'));
+    this.#line.fail(new Failure('unknown-outcome', 'the metadata service is stopping'));
     this.#readable?.resolve();
   }
 
@@ -210,37 +191,42 @@ export class MetaJournal implements CommitLog, PeerSource {
   }
 
   get head(): JournalPosition {
-    return this.#tail.last;
+    return this.#line.head;
   }
 
   /** Newest record that is, or is about to be, in the store. */
   get settled(): JournalPosition {
-    return this.#settled;
+    return this.#line.settled;
+  }
+
+  get floor(): JournalPosition | undefined {
+    return this.#line.floor;
+  }
+
+  set floor(at: JournalPosition | undefined) {
+    this.#line.floor = at;
   }
 
   /** Bytes of the journal on the nodes, more or less. */
   get bytes(): number {
-    return this.#bytes;
+    return this.#line.bytes;
   }
 
   /** The last record that the store itself contains; before the first one of a line, where it begins. */
   async stored(): Promise<JournalPosition> {
-    return this.#hasLine
-      ? ((await readPosition(this.#options.store)) ?? this.#settled)
-      : this.#settled;
+    const { settled } = this.#line;
+    if (!this.#hasLine) return settled;
+    return (await readPosition(this.#options.store)) ?? settled;
   }
 
   /** Records up to `sequence` are gone from the nodes. */
   truncated(sequence: number): void {
-    const share = (this.head.sequence - sequence) / Math.max(1, this.head.sequence - this.#first);
-    this.#bytes *= Math.min(1, share);
-    this.#first = sequence;
+    this.#line.truncated(sequence);
   }
 
   /** Newest record that two nodes or more have. */
   get journaled(): number {
-    const acked = this.live().map((peer) => peer.acked);
-    return acked.sort((a, b) => b - a)[COPIES - 1] ?? 0;
+    return this.#line.journaled;
   }
 
   /** Peers that follow. */
@@ -291,7 +277,7 @@ export class MetaJournal implements CommitLog, PeerSource {
       if (!early && !this.#opened) this.#parted = true;
       return this.#recordLater(writes);
     }
-    return [positionRow(await this.#append(writes))];
+    return [positionRow(await this.#line.append(writes))];
   }
 
   /** Rows that the first record of the next opening will have. */
@@ -306,74 +292,25 @@ export class MetaJournal implements CommitLog, PeerSource {
     return [POSITION_KEY, EARLY_KEY].map((key) => ({ key, stored: undefined }));
   }
 
-  /** Resolves when the record counts. */
-  async #append(writes: readonly Write[]): Promise<JournalPosition> {
-    const { sequence, checksum } = this.head;
-    const record = encodeJournalRecord({
-      sequence: sequence + 1,
-      generation: this.#claim.generation,
-      atMs: this.#options.effects.clock.now(),
-      previous: checksum,
-      body: encodeRows(writes),
-    });
-    this.#bytes += record.bytes.length;
-    const slowest = Math.min(...this.live().map((peer) => peer.acked), sequence);
-    this.#tail.push(record, this.mode === 'sync' ? sequence : slowest);
-    const acknowledged = this.mode === 'sync' ? this.#acknowledgement(record.sequence) : undefined;
-    for (const peer of this.#peers.values()) peer.wake();
-    await acknowledged;
-    this.#settled = { sequence: record.sequence, checksum: record.checksum };
-    return this.#settled;
-  }
-
-  #acknowledgement(sequence: number): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const timer = this.#options.effects.clock.after(this.#timings.ackMs, () => {
-        const problem = `fewer than ${COPIES} storage nodes took the metadata journal in time`;
-        if (this.#state === 'open') this.#reopen(problem);
-        else this.#fail(new Failure('unavailable', problem));
-      });
-      this.#waiter = { sequence, resolve, reject, timer };
-    });
-  }
-
-  acknowledged(): void {
-    const waiter = this.#waiter;
-    if (waiter === undefined || this.journaled < waiter.sequence) return;
-    this.#waiter = undefined;
-    waiter.timer.cancel();
-    waiter.resolve();
-  }
-
-  #fail(failure: Failure): void {
-    const waiter = this.#waiter;
-    this.#waiter = undefined;
-    waiter?.timer.cancel();
-    waiter?.reject(failure);
+  /** A record did not get onto two nodes in time. */
+  #late(): void {
+    const problem = `fewer than ${COPIES} storage nodes took the metadata journal in time`;
+    if (this.#state === 'open') this.#reopen(problem);
+    else this.#line.fail(new Failure('unavailable', problem));
   }
 
   /* ---------------------------------------------------------------- for peers */
 
-  async checksum(sequence: number): Promise<bigint | undefined> {
-    const known = this.#tail.checksum(sequence);
-    if (known !== undefined) return known;
-    if (sequence === this.floor?.sequence) return this.floor.checksum;
-    for (const peer of this.#sourcesOf(sequence)) {
-      const [record] = decodeJournalRecords(await this.#read(peer, sequence, 1));
-      if (record?.sequence === sequence) return record.checksum;
-    }
-    return undefined;
+  acknowledged(): void {
+    this.#line.acknowledged();
   }
 
-  async records(sequence: number, bytesMax: number): Promise<Buffer | undefined> {
-    const known = this.#tail.from(sequence, bytesMax);
-    if (known !== undefined) return known;
-    for (const peer of this.#sourcesOf(sequence)) {
-      const records = decodeJournalRecords(await this.#read(peer, sequence, bytesMax));
-      const gapless = records.filter((record, index) => record.sequence === sequence + index);
-      if (gapless.length > 0) return Buffer.concat(gapless.map(({ bytes }) => bytes));
-    }
-    return undefined;
+  checksum(sequence: number): Promise<bigint | undefined> {
+    return this.#line.checksum(sequence);
+  }
+
+  records(sequence: number, bytesMax: number): Promise<Buffer | undefined> {
+    return this.#line.records(sequence, bytesMax);
   }
 
   gap(): void {
@@ -397,19 +334,6 @@ export class MetaJournal implements CommitLog, PeerSource {
     log.warn({ node: peer.id, reason: message }, 'a node does not follow the metadata journal');
   }
 
-  #sourcesOf(sequence: number): Peer[] {
-    return this.live().filter((peer) => peer.base < sequence && peer.acked >= sequence);
-  }
-
-  async #read(peer: Peer, from: number, bytesMax: number): Promise<Buffer> {
-    try {
-      const query = { from, bytesMax };
-      return (await peer.journal.read(query, { timeoutMs: CALL_TIMEOUT_MS })).records;
-    } catch {
-      return Buffer.alloc(0);
-    }
-  }
-
   /* ---------------------------------------------------------------- opening and closing */
 
   #close(problem: string): void {
@@ -427,13 +351,13 @@ export class MetaJournal implements CommitLog, PeerSource {
     this.#options.log.warn({ problem }, 'the metadata journal is closed until it can be kept');
     this.#close(problem);
     this.#drop();
-    this.#fail(new Failure('unknown-outcome', problem));
+    this.#line.fail(new Failure('unknown-outcome', problem));
   }
 
   /** Gives up what does not count yet. */
   #drop(): void {
     this.#disconnect();
-    this.#tail.cut(this.#settled.sequence);
+    this.#line.cut();
     this.#spent = true;
   }
 
@@ -451,7 +375,7 @@ export class MetaJournal implements CommitLog, PeerSource {
     this.#state = 'refused';
     this.#refusal = new Failure('unavailable', failure.message);
     this.#disconnect();
-    this.#fail(new Failure('unknown-outcome', failure.message));
+    this.#line.fail(new Failure('unknown-outcome', failure.message));
     this.#options.log.error({ reason: failure.message }, 'the store is not to be used as it is');
     this.#readable?.reject(this.#refusal);
     this.#options.refused(failure);
@@ -490,15 +414,17 @@ export class MetaJournal implements CommitLog, PeerSource {
     if (this.#state !== 'closed') return;
     if (claimed.length < COPIES) throw new Failure('unavailable', 'too few nodes took the claim');
     const states = claimed.map(({ state }) => state);
-    const missed = states.some(({ last }) => last.sequence > this.#settled.sequence);
+    const missed = states.some(({ last }) => last.sequence > this.settled.sequence);
     // Not acknowledged by this store, which has gone its own way since.
     if (this.#parted && !this.#opened && missed) this.#hasLine = false;
     if (!this.#hasLine) this.#beginLine(states);
     else if (!this.#opened && (await this.#replay(claimed))) return;
     await nodes.findSnapshots(this.#hasLine ? claimed.map(({ peer }) => peer) : []);
     // Those that agree with us first: the others may need records from them.
-    this.#bytes = Math.max(...claimed.map(({ state }) => state.bytes));
-    this.#first = Math.min(...claimed.map(({ state }) => state.base.sequence));
+    this.#line.measured(
+      Math.max(...states.map(({ bytes }) => bytes)),
+      Math.min(...states.map(({ base }) => base.sequence)),
+    );
     claimed.sort((a, b) => b.state.last.sequence - a.state.last.sequence);
     for (const { peer, state } of claimed) {
       await peer.join(state).then(
@@ -517,7 +443,7 @@ export class MetaJournal implements CommitLog, PeerSource {
     this.#enoughSince = undefined;
     this.#readable?.resolve();
     this.#readable = undefined;
-    const { sequence } = this.#settled;
+    const { sequence } = this.settled;
     const follow = this.live().map(({ id }) => id);
     log.info({ generation, sequence, nodes: follow }, 'the metadata journal is open');
   }
@@ -539,7 +465,7 @@ export class MetaJournal implements CommitLog, PeerSource {
         const stored = row ? Buffer.concat([row.stamp, row.value]) : undefined;
         writes.push({ key, stored });
       }
-      const position = positionRow(await this.#append(writes));
+      const position = positionRow(await this.#line.append(writes));
       await store.applyRaw([position, { key: EARLY_KEY, stored: undefined }]);
     } catch (error) {
       for (const name of names) this.#early.add(name);
@@ -639,8 +565,7 @@ export class MetaJournal implements CommitLog, PeerSource {
   #beginLine(states: readonly JournalState[]): void {
     const sequence = Math.max(...states.map(({ last }) => last.sequence)) + 1;
     const checksum = this.#options.effects.random.bytes(8).readBigUInt64BE();
-    this.#settled = { sequence, checksum };
-    this.#tail = new Tail(this.#settled);
+    this.#line.begin({ sequence, checksum });
     this.floor = undefined;
     this.#dropping = false;
   }
@@ -650,16 +575,16 @@ export class MetaJournal implements CommitLog, PeerSource {
    * when the service started, which has to start again.
    */
   async #replay(claimed: readonly { peer: Peer; state: JournalState }[]): Promise<boolean> {
-    const from = this.#settled.sequence;
+    const from = this.settled.sequence;
     const sources = claimed.map(({ peer, state }) => ({ journal: peer.journal, state }));
     const { at, fits } = await replay({
       store: this.#options.store,
-      from: this.#settled,
+      from: this.settled,
       sources,
       // What this start has written already is newer than any record: above all, its number.
       spared: this.#early,
     });
-    this.#settled = at;
+    this.#line.settle(at);
     if (!fits) {
       this.#refuse(OLD_COPY);
       return true;
