@@ -14,6 +14,7 @@ import type { S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
 import { systemEffects } from '../base/clock.ts';
 import { createLog, type LogLevel } from '../base/log.ts';
 import { folderMasterKeys, generateCredentials } from './credentials.ts';
+import type { NewBuckets } from '../gateway/config.ts';
 import { startEmbedded } from './embedded.ts';
 import { VERSION } from './version.ts';
 
@@ -25,6 +26,10 @@ export interface AshlarOptions {
   region?: string;
   /** A random pair by default. */
   credentials?: { accessKeyId: string; secretAccessKey: string };
+  /** Accounts beside that of `credentials`, which may do everything. */
+  accounts?: readonly TestingAccount[];
+  /** New buckets with ACLs off and public access blocked, or open as they were; `aws` by default. */
+  newBuckets?: NewBuckets;
   /** Domains for virtual-host addressing. */
   domains?: readonly string[];
   /** Accept Signature Version 2 as well; false by default. */
@@ -39,6 +44,17 @@ export interface AshlarOptions {
   data?: string;
   /** `silent` by default. */
   logLevel?: LogLevel;
+}
+
+export interface TestingAccount {
+  name: string;
+  accessKeyId: string;
+  secretAccessKey: string;
+  /** Canonical id, 64 hex digits; made of the name by default. */
+  id?: string;
+  /** 12 digits; made of the id by default. */
+  number?: string;
+  email?: string;
 }
 
 export interface AshlarServer {
@@ -82,6 +98,13 @@ export async function startAshlar(options: AshlarOptions = {}): Promise<AshlarSe
             : folderMasterKeys(options.data, systemEffects.random),
         kms: { keys: Object.entries(options.kmsKeys ?? {}).map(([name, key]) => `${name}=${key}`) },
       },
+      accounts: options.accounts?.map(({ name, accessKeyId, secretAccessKey, ...ids }) => ({
+        displayName: name,
+        accessKey: accessKeyId,
+        secretKey: secretAccessKey,
+        ...ids,
+      })),
+      newBuckets: options.newBuckets,
       buckets: options.buckets ?? [],
       objects: {},
       drainMs: 1000,

@@ -5,7 +5,7 @@ import type { ReplicaTarget } from './replication/destination.ts';
 import type { ObjectSettings } from './object/settings.ts';
 import type { NewBuckets } from './s3/access/new-buckets.ts';
 
-export { NEW_BUCKETS } from './s3/access/new-buckets.ts';
+export { NEW_BUCKETS, type NewBuckets } from './s3/access/new-buckets.ts';
 
 export interface ConfiguredAccount {
   displayName: string;

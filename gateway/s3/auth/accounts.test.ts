@@ -163,6 +163,23 @@ test('an answer that was overtaken by a change is not kept', async () => {
   assert.equal(accounts.find('ANNAKEY'), undefined);
 });
 
+test('a flood of keys that nobody has does not reach the metadata service', async () => {
+  const { accounts, state, hold } = world();
+  await accounts.load('ANNAKEY');
+  state.asked.length = 0;
+  const release = hold();
+  const loads = Array.from({ length: 1000 }, (_, index) => accounts.load(`FLOOD${index}`));
+  const settled = Promise.allSettled(loads);
+  await new Promise(setImmediate);
+  assert.equal(state.asked.length, 256);
+  assert.ok(accounts.find('ANNAKEY'), 'who is known goes on');
+  release();
+  const refused = (await settled).filter(
+    (one) => one.status === 'rejected' && (one.reason as S3Error).code === 'SlowDown',
+  );
+  assert.equal(refused.length, 744);
+});
+
 test('accounts are found by id, e-mail address and number, and named', async () => {
   const { accounts, state } = world();
   for (const by of ['id', 'email', 'number'] as const) {

@@ -17,6 +17,8 @@ const HOLDS_MS = 1000;
 const CONFIRM_MS = 500;
 /** Accounts and keys that are kept, of each kind; names that nobody has are among them. */
 const KEPT_MAX = 10_000;
+/** Lookups that wait for the metadata service at once; whoever comes then is told to come later. */
+const LOOKUPS_MAX = 256;
 /** Lookups of one question while accounts change under it. */
 const TRIES_MAX = 5;
 
@@ -161,6 +163,8 @@ export class GatewayAccounts implements AccountDirectory, CredentialSource {
     const name = `${by} ${value}`;
     const running = this.#lookups.get(name);
     if (running !== undefined) return running;
+    // Keys that nobody has cost a question each: a flood of them must not reach the metadata service.
+    if (this.#lookups.size >= LOOKUPS_MAX) throw new S3Error('SlowDown');
     const started = this.#askFor(by, value).finally(() => this.#lookups.delete(name));
     this.#lookups.set(name, started);
     return started;
