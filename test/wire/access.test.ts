@@ -169,6 +169,30 @@ test('a request of nobody is judged before its body is read', async () => {
   assert.equal(answer.code, 'AccessDenied');
 });
 
+test('nobody uploads by chunks with a trailer, too, and is held to the checksum', async () => {
+  const bucket = await server.bucket();
+  await server.s3.putBucketAcl({ Bucket: bucket, ACL: 'public-read-write' });
+  const put = (key: string, checksum: string) =>
+    server.sendUnsigned(
+      'PUT',
+      `/${bucket}/${key}`,
+      {
+        'content-encoding': 'aws-chunked',
+        'x-amz-content-sha256': 'STREAMING-UNSIGNED-PAYLOAD-TRAILER',
+        'x-amz-decoded-content-length': '5',
+        'x-amz-trailer': 'x-amz-checksum-crc32',
+        'x-amz-acl': 'public-read',
+      },
+      `5\r\nhello\r\n0\r\nx-amz-checksum-crc32:${checksum}\r\n\r\n`,
+    );
+  assert.equal((await put('good', 'NhCmhg==')).status, 200);
+  assert.equal((await put('bad', 'AAAAAA==')).code, 'BadDigest');
+  const read = await server.sendUnsigned('GET', `/${bucket}/good`);
+  assert.deepEqual([read.status, read.body], [200, 'hello']);
+  // He may list, so he is told that there is no such key.
+  assert.equal((await server.sendUnsigned('GET', `/${bucket}/bad`)).code, 'NoSuchKey');
+});
+
 test('neither secrets nor signatures are in the log', () => {
   server.assertLogHoldsNoSecrets();
 });
