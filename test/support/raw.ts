@@ -102,7 +102,7 @@ export class RawConnection {
       }
       const empty = options.head === true || status === 204 || status === 304;
       const body = empty ? '' : await this.#body(headers['content-length']);
-      const code = /<Code>(\w+)<\/Code>/.exec(body)?.[1] ?? '';
+      const code = /<Code>([\w.]+)<\/Code>/.exec(body)?.[1] ?? '';
       return { status, headers, body, code, continued };
     }
   }
