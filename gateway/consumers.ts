@@ -21,7 +21,9 @@ export interface Consumers {
   replicas: ReplicaTargets;
   accessLog: AccessLogWriter;
   start(): void;
-  /** Lets running deliveries finish. */
+  /** Begins no more deliveries; those under way are cut off at the deadline, and done again later. */
+  endDeliveries(deadlineMs: number): Promise<void>;
+  /** Ends deliveries at once, and delivers the access log. */
   stop(): Promise<void>;
 }
 
@@ -87,6 +89,23 @@ export function createConsumers(options: ConsumerOptions): Consumers {
     count: counts.replica,
   });
   const accessLog = createAccessLog(options, counts);
+  let ending: Promise<void> | undefined;
+
+  async function disconnect(): Promise<void> {
+    await Promise.all([targets.close(), destinations.close()]);
+  }
+
+  function endDeliveries(deadlineMs: number): Promise<void> {
+    ending ??= (async () => {
+      // What goes wrong with it goes wrong again at the stop, and is told there.
+      const cutOff = (): void => void disconnect().catch(() => {});
+      const timer = effects.clock.after(deadlineMs, cutOff);
+      await Promise.all([notifier.stop(), replicator.stop()]);
+      timer.cancel();
+    })();
+    return ending;
+  }
+
   return {
     notifications: targets,
     replicas: destinations,
@@ -96,9 +115,11 @@ export function createConsumers(options: ConsumerOptions): Consumers {
       notifier.start();
       replicator.start();
     },
+    endDeliveries,
     async stop() {
-      await Promise.all([notifier.stop(), replicator.stop(), accessLog.stop()]);
-      await Promise.all([targets.close(), destinations.close()]);
+      await endDeliveries(0);
+      await accessLog.stop();
+      await disconnect();
     },
   };
 }

@@ -201,6 +201,7 @@ export async function startGateway(
         await Promise.all([
           s3.close({ deadlineMs: config.drainMs }),
           website?.close({ deadlineMs: config.drainMs }),
+          consumers.endDeliveries(config.drainMs),
         ]);
         await consumers.stop();
         await objects.stop();

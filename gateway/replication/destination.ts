@@ -45,13 +45,16 @@ export class Destination {
   readonly target: ReplicaTarget;
   readonly circuit: Circuit;
   #client: Promise<S3> | undefined;
+  #closed = false;
 
   constructor(target: ReplicaTarget, effects: Effects) {
     this.target = target;
     this.circuit = new Circuit(effects);
   }
 
+  /** Cuts off what is under way; nothing is sent any more. */
   async close(): Promise<void> {
+    this.#closed = true;
     (await this.#client)?.destroy();
     this.#client = undefined;
   }
@@ -203,6 +206,7 @@ export class Destination {
   }
 
   async #send<T>(call: (s3: S3) => Promise<T>): Promise<T> {
+    if (this.#closed) throw new ReplicaError(`${this.target.name} is closed`, false, undefined);
     this.#client ??= createClient(this.target);
     try {
       return await call(await this.#client);
