@@ -339,7 +339,7 @@ for (const algorithm of CHECKSUM_ALGORITHMS) {
       });
     for (const send of [unsigned, signed]) {
       answers(await send(wrong), 400, 'BadDigest');
-      answers(await send('no checksum'), 400, 'InvalidRequest');
+      answers(await send('no checksum'), 400, 'BadDigest');
       await nothingStored(bucket);
       const answer = await send(right);
       assert.equal(answer.status, 200, answer.body);
