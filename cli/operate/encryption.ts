@@ -101,8 +101,9 @@ export async function rotateKeys(operator: Operator, screen: Screen, keys: Keyri
   }
   let changed = 0;
   let lost = 0;
-  for (let pass = 1; pass <= WALKS_MAX; pass++) {
-    let found = 0;
+  let found = 1;
+  for (let pass = 1; pass <= WALKS_MAX && found > 0; pass++) {
+    found = 0;
     lost = 0;
     await walk(operator, active, async ({ outdated }, rows) => {
       const { changes, unknown } = await rewrapped(keys, outdated);
@@ -115,16 +116,30 @@ export async function rotateKeys(operator: Operator, screen: Screen, keys: Keyri
       }
       screen.progress(`${count(rows)} versions and uploads read, ${count(changed)} wrapped anew`);
     });
-    if (found === 0) break;
   }
   screen.progressDone();
-  if (lost > 0) process.exitCode = EXIT.failed;
+  if (lost > 0 || found > 0) process.exitCode = EXIT.failed;
   screen.show({ activeMasterKey: active, changed, unknownMasterKeys: lost }, () => [
     `Wrapped ${count(changed)} data keys anew by ${active}.`,
-    lost === 0
-      ? 'No other master key is needed any more, if all gateways have this one in front.'
-      : `${count(lost)} are wrapped by a master key that is not here: give it, too, and rotate again.`,
+    ...verdictOf({ lost, found }),
   ]);
+}
+
+/** Whether the other master keys may go. `found`: by the last walk. */
+export function verdictOf({ lost, found }: { lost: number; found: number }): string[] {
+  const verdict: string[] = [];
+  if (lost > 0) {
+    verdict.push(
+      `${count(lost)} are wrapped by a master key that is not here: give it, too, and rotate again.`,
+    );
+  }
+  if (found > 0) {
+    verdict.push(
+      'All the time new ones came that another master key wraps: put this one in front on every gateway, and rotate again.',
+    );
+  }
+  if (verdict.length > 0) return verdict;
+  return ['No other master key is needed any more, if all gateways have this one in front.'];
 }
 
 async function rewrapped(

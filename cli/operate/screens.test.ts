@@ -15,6 +15,7 @@ import { bar } from './screen.ts';
 import { eventScreen } from './events.ts';
 import { statusScreen } from './status.ts';
 import { columns } from './table.ts';
+import { verdictOf } from './encryption.ts';
 
 const plain = createPaint(false, {});
 const GIB = 1024 ** 3;
@@ -290,4 +291,16 @@ test('outboxes are shown with what waits, what was lost, and why', () => {
     'replication   number 7        0          -        4  full',
   ]);
   assert.deepEqual(eventScreen([], plain, 0), ['No events wait.']);
+});
+
+test('a rotation lets a master key go only when nothing is wrapped by it any more', () => {
+  assert.match(verdictOf({ lost: 0, found: 0 }).join(), /No other master key is needed/);
+  for (const end of [
+    { lost: 1, found: 0 },
+    { lost: 0, found: 1 },
+    { lost: 1, found: 1 },
+  ]) {
+    const verdict = verdictOf(end);
+    assert.ok(verdict.length > 0 && verdict.every((line) => line.endsWith('rotate again.')));
+  }
 });
