@@ -21,7 +21,7 @@ export function person(name: string): ConfiguredAccount & { id: string; number: 
 export const ANNA = person('anna');
 export const BERT = person('bert');
 
-export const keysOf = ({ accessKey, secretKey }: ConfiguredAccount): Keys => ({
+const keysOf = ({ accessKey, secretKey }: ConfiguredAccount): Keys => ({
   accessKey,
   secretKey,
 });
