@@ -234,9 +234,9 @@ export class SimCluster {
   }
 
   /** Asks the metadata service to begin a run of a background job. */
-  runJob(name: JobName): void {
+  runJob(name: JobName, action: 'run' | 'pause' = 'run'): void {
     this.meta.life?.enter(() => {
-      this.service?.admin.controlJob({ name, action: 'run' }).catch((error: unknown) => {
+      this.service?.admin.controlJob({ name, action }).catch((error: unknown) => {
         this.oracle.violation(`the ${name} job does not run: ${String(error)}`);
       });
     });

@@ -13,6 +13,7 @@ import {
 import { SimCluster } from './cluster.ts';
 import { drawPlan, Faults } from './faults.ts';
 import { History } from './history.ts';
+import { damagedCopies, rotJournal } from './journal-copies.ts';
 import type { Bugs } from './planted.ts';
 import { SeededRandom } from './random.ts';
 import { Versions } from './versions.ts';
@@ -266,12 +267,20 @@ class SeedRun {
     const cluster = this.#cluster;
     const store = cluster.metaDisk.reader();
     const end = cluster.scheduler.now + QUIET_MS;
+    // Otherwise what is damaged would be dropped behind new snapshots, before anybody looks.
+    if (cluster.journal !== 'off') cluster.runJob('snapshot', 'pause');
     let left = ['not looked at'];
     for (let round = 0; left.length > 0 && cluster.scheduler.now < end; round++) {
       // An operator who does not want to wait for the next walk.
       if (round % 4 === 0) for (const name of JOBS_TO_RUN) cluster.runJob(name);
+      if (round % 4 === 0 && cluster.journal !== 'off') cluster.runJob('journal');
       await cluster.scheduler.run(() => this.#stopped, 2000);
       if (this.#stopped) return;
+      if (round === 0 && cluster.journal !== 'off') {
+        // One copy of what is on two nodes and more: all of them together would be lost metadata.
+        const present = cluster.nodes.filter((node) => node.present);
+        rotJournal(this.#random.pick(present).journalDisk, this.#random);
+      }
       left = await this.#left(store);
     }
     if (left.length > 0) {
@@ -306,6 +315,10 @@ class SeedRun {
       if (head.tags !== undefined) left.push(`${keyOfObject(key)}, which is to expire`);
     }
     left.push(...oracle.wrongReplicas((group) => membersOf(layout, group)));
+    for (const { journalDisk, identity, present } of this.#cluster.nodes) {
+      const follows = present && !this.#cluster.isGone(identity.id);
+      if (follows && this.#cluster.journal !== 'off') left.push(...damagedCopies(journalDisk));
+    }
     return left;
   }
 
