@@ -61,7 +61,7 @@ function outbox(...stored: StoredEvent[]) {
 function workerOf(
   meta: EventMethods,
   handle: Handle | undefined,
-  changes: { ordered?: boolean; pageSize?: number } = {},
+  changes: { ordered?: boolean; pageSize?: number; leaseMs?: number } = {},
 ): EventWorker {
   return createEventWorker({
     queue: 'replication',
@@ -139,6 +139,35 @@ test('what one event runs into is its own failure: the rest of the page is settl
   assert.deepEqual(seen.toSorted(), ['k1', 'k2', 'k3'], 'nothing was handled twice');
   const left = box.events.get(event(2).id);
   assert.deepEqual([left?.attempts, left?.left], [1, ['x']]);
+});
+
+test('what takes long is told when another may be at work on its bucket', async () => {
+  const box = outbox(event(1));
+  let refusing = false;
+  const begun = Promise.withResolvers<void>();
+  const told: boolean[] = [];
+  const worker = workerOf(
+    {
+      ...box.meta,
+      leaseEvents: (command) =>
+        refusing ? Promise.reject(new Error('away')) : box.meta.leaseEvents(command),
+    },
+    async (_, leased) => {
+      told.push(leased());
+      begun.resolve();
+      await until(() => refusing && !leased());
+      told.push(leased());
+      return { kind: 'held', waitMs: 0 };
+    },
+    { leaseMs: 100 },
+  );
+  worker.start();
+  await begun.promise;
+  refusing = true;
+  await until(() => told.length === 2);
+  await worker.stop();
+  assert.deepEqual(told, [true, false]);
+  assert.equal(box.events.get(event(1).id)?.attempts, 0);
 });
 
 test('a failure is written down, and later events of its key wait when order matters', async () => {

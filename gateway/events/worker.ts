@@ -23,8 +23,11 @@ export type Outcome =
   /** Not tried: nobody is to be asked for so long. */
   | { kind: 'held'; waitMs: number };
 
-/** Handles the events of one bucket, by its settings as they are at this moment. */
-export type Handle = (event: StoredEvent) => Promise<Outcome>;
+/**
+ * Handles the events of one bucket, by its settings as they are at this moment. When `leased` says no,
+ * another gateway may be at work on the bucket: what takes long must ask.
+ */
+export type Handle = (event: StoredEvent, leased: () => boolean) => Promise<Outcome>;
 
 export interface WorkerOptions {
   queue: EventQueue;
@@ -68,7 +71,7 @@ interface Place {
 
 export interface EventWorker {
   start(): void;
-  /** Lets running deliveries finish, and gives the leases back. */
+  /** Lets running deliveries finish, as far as the leases reach, and gives these back. */
   stop(): Promise<void>;
 }
 
@@ -84,6 +87,8 @@ export function createEventWorker(options: WorkerOptions): EventWorker {
   const resting = new Map<number, number>();
   let held = new Set<number>();
   let heldUntilMs = 0;
+  /** The same for each bucket by itself, also while its lease is not renewed. */
+  const leasedUntil = new Map<number, number>();
   const stopped = new AbortController();
   let loop: Promise<void> | undefined;
 
@@ -96,6 +101,8 @@ export function createEventWorker(options: WorkerOptions): EventWorker {
     held = new Set(leases.map(({ bucketId }) => bucketId));
     // The lease may be that much older than this call: whoever holds it must stop before its end.
     heldUntilMs = askedMs + leaseMs / 2;
+    for (const [id, untilMs] of leasedUntil) if (untilMs <= askedMs) leasedUntil.delete(id);
+    for (const { bucketId } of leases) leasedUntil.set(bucketId, heldUntilMs);
     for (const [bucketId, untilMs] of resting) if (untilMs <= askedMs) resting.delete(bucketId);
     for (const lease of leases) {
       if (running.size >= BUCKETS_MAX) break;
@@ -146,9 +153,10 @@ export function createEventWorker(options: WorkerOptions): EventWorker {
   }
 
   /** Whatever one event runs into, the others of its page are handled and settled. */
-  async function attempt(handle: Handle, event: StoredEvent): Promise<Outcome> {
+  async function attempt(handle: Handle, event: StoredEvent, bucketId: number): Promise<Outcome> {
+    const leased = (): boolean => clock.monotonic() < (leasedUntil.get(bucketId) ?? 0);
     try {
-      return await handle(event);
+      return await handle(event, leased);
     } catch (error) {
       const { bucket, key, type, left } = event;
       log.warn({ queue, bucket, key, event: type, error }, 'an event could not be worked on');
@@ -175,7 +183,7 @@ export function createEventWorker(options: WorkerOptions): EventWorker {
           ? { kind: 'held', waitMs: dueMs }
           : handle === undefined
             ? { kind: 'done' }
-            : await attempt(handle, event);
+            : await attempt(handle, event, lease.bucketId);
       if (outcome.kind === 'done') {
         handled++;
         done.push(event.id);

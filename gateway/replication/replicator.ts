@@ -3,7 +3,7 @@
  * happened to one key is replicated in that order, so that the newest version is the newest there, too.
  * What the other side refuses is FAILED after a few tries; what it cannot be asked stays PENDING.
  */
-import { isFailure } from '../../base/failure.ts';
+import { Failure, isFailure } from '../../base/failure.ts';
 import {
   type Answer,
   type EventLease,
@@ -64,7 +64,7 @@ export function createReplicator(options: ReplicatorOptions): EventWorker {
       const { value, bucket: row } = answer.value;
       const { rules } = value === undefined ? { rules: [] } : parseReplication(value);
       const owner = await options.ownerOf(row.owner);
-      return (event) => replicate(options, event, { role: '', rules, owner });
+      return (event, leased) => replicate(options, event, { role: '', rules, owner, leased });
     },
   });
 }
@@ -72,6 +72,8 @@ export function createReplicator(options: ReplicatorOptions): EventWorker {
 /** The rules of a bucket, and whose it is. */
 interface Source extends ReplicationConfig {
   owner: TargetOwner;
+  /** No other gateway is at work on the bucket. */
+  leased: () => boolean;
 }
 
 /* ------------------------------------------------------------------ one event */
@@ -103,9 +105,12 @@ async function replicate(
     const plan = { rules, owner: config.owner, bytes: object.size };
     return await toEach(options, event, plan, async (destination, place) => {
       if (update && (await destination.putDetails(place, key, object))) return;
-      await putObject(destination, place, key, source, storageClassOf(rules, place));
+      const storageClass = storageClassOf(rules, place);
+      await putObject(destination, { bucket: place, key, storageClass }, source, config.leased);
     });
   } catch (error) {
+    // Another gateway has the event now: it is left as it is.
+    if (isFailure(error, 'cancelled')) return { kind: 'held', waitMs: 0 };
     if (!isFailure(error) && !(error instanceof KeyError)) throw error;
     options.log.warn(
       { bucket, key, versionId, error },
@@ -162,29 +167,49 @@ async function withoutObject(
 
 async function putObject(
   destination: Destination,
-  bucket: string,
-  key: string,
+  { bucket, key, storageClass }: { bucket: string; key: string; storageClass: string | undefined },
   source: OpenedObject,
-  storageClass: string | undefined,
+  leased: () => boolean,
 ): Promise<void> {
   const { object } = source;
   const replica = { object, storageClass };
   if (object.data.kind !== 'parts') {
-    await destination.putWhole(bucket, key, replica, source.read());
+    await destination.putWhole(bucket, key, replica, whileLeased(source.read(), leased));
     return;
   }
-  await destination.putParts(bucket, key, replica, partsOf(source, object));
+  await destination.putParts(bucket, key, replica, partsOf(source, object, leased));
 }
 
-async function* partsOf(source: OpenedObject, object: ObjectRecord) {
+/**
+ * Ends with Failure `cancelled` when another gateway may have taken the bucket over: what that one has
+ * replicated since is newer, and must stay the newest there.
+ */
+async function* whileLeased(
+  body: AsyncIterable<Uint8Array>,
+  leased: () => boolean,
+): AsyncGenerator<Uint8Array> {
+  for await (const chunk of body) {
+    refuseUnleased(leased);
+    yield chunk;
+  }
+}
+
+function refuseUnleased(leased: () => boolean): void {
+  if (!leased()) throw new Failure('cancelled', 'another gateway may be at work on the bucket');
+}
+
+async function* partsOf(source: OpenedObject, object: ObjectRecord, leased: () => boolean) {
   const count = object.data.kind === 'parts' ? object.data.count : 0;
   // Parts may have any numbers.
   for (let number = 1, found = 0; found < count && number <= PART_NUMBER_MAX; number++) {
     const part = await source.part(number);
     if (part === undefined) continue;
     found++;
-    yield { part, body: source.read({ start: part.offset, end: part.offset + part.size }) };
+    const body = source.read({ start: part.offset, end: part.offset + part.size });
+    yield { part, body: whileLeased(body, leased) };
   }
+  // Before they are joined.
+  refuseUnleased(leased);
 }
 
 /* ------------------------------------------------------------------ all destinations */
