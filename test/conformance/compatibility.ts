@@ -149,7 +149,10 @@ function caseTable(cases: readonly Pick<Case, 'id' | 'markers'>[], reasons: Reas
 /** For the many cases of what only Ceph has. */
 function markerReason(markers: readonly string[]): [string, string] {
   if (markers.includes('bucket_logging')) {
-    return ['ceph', 'bucket logging with the record formats and rollover of Ceph'];
+    return [
+      'ceph',
+      "bucket logging as Ceph has it: the target's policy names the source's account by a user id, where S3 has the account's number",
+    ];
   }
   return ['', 'not explained yet'];
 }
