@@ -3,7 +3,6 @@ import { createHash } from 'node:crypto';
 import { after } from 'node:test';
 import { S3 } from '@aws-sdk/client-s3';
 import type { ConfiguredAccount } from '../../gateway/config.ts';
-import type { Keys } from './sign.ts';
 
 /** An account of the configuration with ids that tests can name. */
 export function person(name: string): ConfiguredAccount & { id: string; number: string } {
@@ -20,11 +19,6 @@ export function person(name: string): ConfiguredAccount & { id: string; number: 
 
 export const ANNA = person('anna');
 export const BERT = person('bert');
-
-const keysOf = ({ accessKey, secretKey }: ConfiguredAccount): Keys => ({
-  accessKey,
-  secretKey,
-});
 
 /** The SDK as that account; without one, unsigned. No retries. */
 export function clientOf(
