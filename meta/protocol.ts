@@ -841,7 +841,10 @@ export interface Meta extends EventMethods {
     options?: CallOptions,
   ): Promise<Answer<Written & { checksum?: ObjectChecksum | undefined }>>;
   deleteObject(command: DeleteObjectCommand, options?: CallOptions): Promise<Answer<Deleted>>;
-  /** One answer per key, in order. At most DELETE_KEYS_MAX. */
+  /**
+   * One answer per key, in order. At most DELETE_KEYS_MAX. Refused as a whole only when nothing has
+   * happened: in a bucket that changes in between the remaining keys are refused with BucketChanged.
+   */
   deleteObjects(
     command: {
       bucket: string;

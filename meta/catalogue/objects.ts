@@ -473,7 +473,9 @@ export function createObjects(settings: ObjectsSettings): ObjectMethods {
         if (answer.ok) {
           answers.push(...answer.value);
         } else if (answer.refusal !== 'OperationAborted') {
-          return answer;
+          // What is deleted is deleted: only the other keys may be tried again.
+          if (answers.length === 0) return answer;
+          answers.push(...batch.map(() => answer));
         } else {
           // Somebody keeps writing one of them: that must not hold up the others.
           for (const command of batch)

@@ -88,6 +88,35 @@ test('DeleteObjects deletes what it can when one of the keys is fought over', as
   await checkInvariants(w.store);
 });
 
+test('DeleteObjects does nothing twice when the bucket changes in between', async () => {
+  let change: (() => Promise<unknown>) | undefined;
+  const w = await worldThat(async (inner, commit) => {
+    const result = await inner.commit(commit);
+    const marks = commit.set.length > 100;
+    if (marks) {
+      const run = change;
+      change = undefined;
+      await run?.();
+    }
+    return result;
+  });
+  const { catalogue } = w;
+  const bucket = 'b';
+  value(await catalogue.setVersioning({ bucket, versioning: 'Enabled' }));
+  const { id, revision } = value(await catalogue.getBucket({ bucket }));
+  const keys = Array.from({ length: 300 }, (_, index) => ({ key: `k${index}` }));
+  change = () => catalogue.setBucketConfig({ bucket, name: 'cors', value: '[]' });
+  const command = { bucket, keys, expect: { id, revision } };
+  const answers = value(await catalogue.deleteObjects(command));
+  const done = answers.filter(({ ok }) => ok).length;
+  assert.ok(done > 0 && done < keys.length, `${done} keys`);
+  for (const answer of answers.slice(done)) assert.equal(refusal(answer), 'BucketChanged');
+  const query = { bucket, prefix: '', limit: 1000 };
+  const { versions } = value(await catalogue.listVersions(query));
+  assert.equal(versions.length, done);
+  assert.equal(refusal(await catalogue.deleteObjects(command)), 'BucketChanged');
+});
+
 test('turns go in the order of arrival, by name, and never wait for each other in a circle', async () => {
   const turns = createTurns();
   const seen: string[] = [];
