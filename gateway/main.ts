@@ -26,7 +26,7 @@ import { checkCredentials } from './s3/auth/credentials.ts';
 import type { Account, Credential } from './s3/auth/identity.ts';
 import { newBucketConfigs } from './s3/access/new-buckets.ts';
 import type { EncryptionOptions } from './s3/encryption/request-encryption.ts';
-import { validateBucketName } from './s3/names.ts';
+import { isBucketName } from './s3/names.ts';
 import { createPipeline, type Pipeline, type PipelineOptions } from './s3/pipeline.ts';
 import { REGISTRY } from './s3/registry.ts';
 
@@ -100,7 +100,11 @@ export async function startGateway(
 ): Promise<RunningGateway> {
   const { effects, log } = surroundings;
   const meta = patientMeta(surroundings.meta, effects.clock);
-  for (const bucket of config.buckets) validateBucketName(bucket);
+  for (const bucket of config.buckets) {
+    if (isBucketName(bucket)) continue;
+    const rule = '3 to 63 lower-case letters, digits, dots and hyphens';
+    throw new Failure('invalid', `a bucket cannot be called ${bucket}: choose ${rule}`);
+  }
   const fixed = fixedCredentials(config);
   checkCredentials(fixed);
   const accounts = new GatewayAccounts({ fixed, meta, clock: effects.clock });

@@ -62,6 +62,13 @@ function signedHead(endpoint: string, method: string, path: string, body?: Buffe
   return requestHead(method, path, { ...headers, 'content-length': String(body?.length ?? 0) });
 }
 
+test('a bucket that cannot be called so ends the start with a sentence, not with another try', async () => {
+  const data = temporaryFolder();
+  const started = startCommand(['start', '--data', data, '--s3', '127.0.0.1:0', '--bucket', 'b']);
+  assert.equal(await started.exited, 78);
+  assert.match(started.output(), /a bucket cannot be called b: choose 3 to 63 /);
+});
+
 describe('ashlar start', () => {
   let cluster: Cluster;
   let s3: S3;
