@@ -181,6 +181,69 @@ describe('moving placement groups', () => {
     }
   });
 
+  it('gives nothing up that has rotted on the new nodes since: they are healed from it first', async () => {
+    const w = await moving();
+    const ref = await w.put('k', 64_000_000);
+    w.begin();
+    assert.deepEqual(states(await fillAll(w)), ['done']);
+    const moved = new Set(changesOf(w.next, [w.old]).map(({ group }) => group));
+    const placed = w.placed(ref).filter(({ key }) => moved.has(key.group));
+    for (const { key, ids } of placed) for (const id of ids) w.node(id).spoil(key);
+    let given = 0;
+    for (const leaver of w.nodes.values()) {
+      leaver.before = (method, keys) => {
+        if (method !== 'delete') return;
+        for (const { key, ids } of placed) {
+          if (!keys.some(({ group, index }) => group === key.group && index === key.index))
+            continue;
+          given += 1;
+          for (const id of ids) assert.ok(w.node(id).sound(key), `${id} has block ${key.index}`);
+        }
+      };
+    }
+    assert.deepEqual(states(await emptyAll(w)), ['done']);
+    assert.ok(placed.length > 0);
+    assert.equal(given, placed.length);
+    assert.equal(w.soundReplicas(ref), 3 * blockCount(ref));
+    const reported = new Set(w.reports.map(({ node, reason }) => `${node} ${reason}`));
+    const owners = new Set(placed.flatMap(({ ids }) => ids));
+    assert.deepEqual([...reported].sort(), [...owners].map((id) => `${id} corrupt`).sort());
+  });
+
+  it('gives nothing up while a new node does not read what it has, or all replicas are corrupt', async () => {
+    const w = await moving();
+    const ref = await w.put('k', 64_000_000);
+    w.begin();
+    assert.deepEqual(states(await fillAll(w)), ['done']);
+    const before = stored(w);
+    w.node('node-3').before = (method) => {
+      if (method === 'verify') throw new Error('input/output error');
+    };
+    const unread = await emptyAll(w);
+    assert.match(reasons(unread), /node-3 does not say what it has: input\/output error/);
+    assert.equal(stored(w), before);
+    w.node('node-3').before = undefined;
+    for (const { key } of w.placed(ref)) for (const node of w.nodes.values()) node.spoil(key);
+    const rotten = await emptyAll(w);
+    assert.match(reasons(rotten), /has no sound replica left/);
+    assert.equal(stored(w), before);
+  });
+
+  it('reads at its limit on the new nodes what it takes away, once per node', async () => {
+    const w = await moving();
+    for (let n = 0; n < 8; n++) await w.put(`k${n}`, 10_000_000);
+    w.begin();
+    assert.deepEqual(states(await fillAll(w)), ['done']);
+    const before = stored(w);
+    const parts = { ...w.parts, limit: new RateLimit(w.clock, 1_000_000) };
+    const began = w.clock.monotonic();
+    const results = await w.clock.settle(emptyAll({ ...w, parts }), 3_600_000);
+    assert.deepEqual(states(results), ['done']);
+    const seconds = (w.clock.monotonic() - began) / 1000;
+    const blocks = before - stored(w);
+    assert.ok(seconds > 2.5 * blocks && seconds < 3.5 * blocks, `${seconds} s, ${blocks} blocks`);
+  });
+
   it('does not count a corrupt source, takes another one, and reports it', async () => {
     const w = await moving();
     const ref = await w.put('k', 64_000_000);

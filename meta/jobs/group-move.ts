@@ -11,16 +11,18 @@
  * garbage job deletes on their nodes as well as on those of the newest one. And the metadata alone say
  * what exists: a block that is left behind is waste, never data.
  *
- * What is deleted: only blocks that all three nodes of the newest layout, asked one by one, say they
- * have, or that are not wanted and that no read can see any more. Silence of any of them ends the
- * attempt.
+ * What is deleted: only blocks that all three nodes of the newest layout, asked one by one, have just
+ * read and found sound, or that are not wanted and that no read can see any more. That they were
+ * verified when they were filled is not enough: they may have rotted since, and the replica that is
+ * given up may be the last good one. What is not sound is copied again, and then all are asked again.
+ * Silence of any of them ends the attempt.
  */
-import type { Failure } from '../../base/failure.ts';
-import { toFailure } from '../../base/failure.ts';
+import { Failure, toFailure } from '../../base/failure.ts';
 import {
   type BlockKey,
   KEYS_PER_CALL_MAX,
   LIST_PAGE_MAX,
+  type ListedBlock,
   type StorageNode,
 } from '../../storage-node/protocol.ts';
 import type { Blobs } from '../catalogue/catalogue.ts';
@@ -28,6 +30,7 @@ import type { Leases } from '../cluster/leases.ts';
 import { type GroupChange, isComplete } from '../cluster/moves.ts';
 import type { ReplicaReport } from '../protocol.ts';
 import { copyBlock, type Peer } from './copy-block.ts';
+import { type Flaw, flawsOn } from './flaws.ts';
 import { GroupWalk, type WalkedBlock } from './group-walk.ts';
 import { orphansAmong } from './orphans.ts';
 import { inParallel, type RateLimit } from './rate.ts';
@@ -58,6 +61,10 @@ export type MoveResult = { state: 'done' } | { state: 'halted' } | { state: 'stu
 const DONE: MoveResult = { state: 'done' };
 const HALTED: MoveResult = { state: 'halted' };
 const stuck = (why: string): MoveResult => ({ state: 'stuck', why });
+
+/** Bytes that are given up at once, if they are not more than may be read in a second. */
+const RELEASE_BYTES_MAX = 64 * 1024 * 1024;
+const RELEASE_BYTES_MIN = 64 * 1024;
 
 /** Passes over a group before it is left for later: what is written meanwhile comes by itself. */
 const PASSES_MAX = 8;
@@ -112,7 +119,8 @@ async function fillOnce(
     const absent = page.filter(({ holders }) => !holders.includes(target));
     const wanted = await wantedOf(parts, absent);
     missing += wanted.length;
-    const result = await copyAll(parts, wanted, target, peers);
+    const flaws = wanted.map((block): Flaw => ({ block, found: 'missing' }));
+    const result = await copyAll(parts, flaws, target, peers);
     if (result.state !== 'done') return result;
   }
 }
@@ -130,19 +138,19 @@ async function wantedOf(
 
 async function copyAll(
   parts: GroupMoveParts,
-  blocks: readonly WalkedBlock[],
+  flaws: readonly Flaw[],
   target: string,
   peers: readonly Peer[],
 ): Promise<MoveResult> {
   let result = DONE;
-  await inParallel(blocks, parts.copiesAtOnce, async (block) => {
+  await inParallel(flaws, parts.copiesAtOnce, async (flaw) => {
     if (result.state !== 'done') return;
     if (parts.halted()) {
       result = HALTED;
       return;
     }
-    await parts.limit.take(block.length);
-    const one = await copyOne(parts, block, target, peers);
+    await parts.limit.take(flaw.block.length);
+    const one = await copyOne(parts, flaw, target, peers);
     if (one.state !== 'done') result = one;
   });
   return result;
@@ -150,7 +158,7 @@ async function copyAll(
 
 async function copyOne(
   parts: GroupMoveParts,
-  { key, length, holders }: WalkedBlock,
+  { block: { key, length, holders }, found }: Flaw,
   target: string,
   peers: readonly Peer[],
 ): Promise<MoveResult> {
@@ -160,7 +168,7 @@ async function copyOne(
   const sources = [...order.map((id) => ({ id, node: parts.node(id) })), ...others];
   const { blobs, leases, callTimeoutMs } = parts;
   const { outcome, bad, problem } = await copyBlock(
-    { key, length, target: { id: target, node: parts.node(target) }, found: 'missing', sources },
+    { key, length, target: { id: target, node: parts.node(target) }, found, sources },
     {
       stands: (blob) => blobs.stands(blob),
       isSettled: (blob) => leases.isSettled(blob),
@@ -213,7 +221,7 @@ export async function emptyNode(
     let page: WalkedBlock[];
     try {
       const listed = await node.list({ group, limit: LIST_PAGE_MAX }, options);
-      page = listed.map(({ key, length }) => ({ key, length, holders: [leaver] }));
+      page = firstOf(listed, leaver, parts.limit.rate);
     } catch (error) {
       return stuck(`node ${leaver} does not list what it has: ${toFailure(error).message}`);
     }
@@ -234,6 +242,19 @@ export async function emptyNode(
 }
 
 /**
+ * As much of a list as is given up at once, and at least one block. Little, so that not much time
+ * passes between reading the owners' replicas and the deletion. `rate`: bytes per second, or 0.
+ */
+function firstOf(listed: readonly ListedBlock[], leaver: string, rate: number): WalkedBlock[] {
+  const perSecond = rate === 0 ? RELEASE_BYTES_MAX : Math.max(RELEASE_BYTES_MIN, rate);
+  const most = Math.min(RELEASE_BYTES_MAX, perSecond);
+  let bytes = 0;
+  const end = listed.findIndex(({ length }) => (bytes += length) > most);
+  const first = end < 0 ? listed : listed.slice(0, Math.max(1, end));
+  return first.map(({ key, length }) => ({ key, length, holders: [leaver] }));
+}
+
+/**
  * The blocks of a page that its owners have, and of the others those that nobody reads any more: a
  * deleted object has no copies on the new nodes, but a read of it may still go on.
  */
@@ -248,7 +269,10 @@ async function removable(
   return [...keys.filter((key) => wanted.has(key)), ...parts.unread.released(leaver, unwanted)];
 }
 
-/** Every wanted block of the page is on every owner; what is missing is copied there first. */
+/**
+ * Every wanted block of the page is on every owner and sound: a round in which all of them have read
+ * all of it has found nothing. What is missing or corrupt is copied there first.
+ */
 async function ensureOn(
   parts: GroupMoveParts,
   page: readonly WalkedBlock[],
@@ -256,34 +280,47 @@ async function ensureOn(
   leaver: string,
 ): Promise<MoveResult> {
   const peers = [leaver, ...owners].map((id) => ({ id, node: parts.node(id) }));
-  for (const owner of owners) {
-    for (let round = 0; ; round++) {
-      const missing = await missingOn(parts, page, owner);
-      if (!Array.isArray(missing)) return missing;
-      const wanted = await wantedOf(parts, missing);
-      if (wanted.length === 0) break;
-      if (round >= PASSES_MAX) return stuck(`node ${owner} does not keep what it is given`);
-      const result = await copyAll(parts, wanted, owner, peers);
+  let last = '';
+  for (let round = 0; round < PASSES_MAX; round++) {
+    const wanted = await wantedOf(parts, page);
+    let sound = true;
+    for (const owner of owners) {
+      const flaws = await askOwner(parts, wanted, owner);
+      if (!Array.isArray(flaws)) return flaws;
+      if (flaws.length === 0) continue;
+      sound = false;
+      last = owner;
+      const result = await copyAll(parts, flaws, owner, peers);
       if (result.state !== 'done') return result;
     }
+    if (sound) return DONE;
   }
-  return DONE;
+  return stuck(`node ${last} does not keep what it is given`);
 }
 
-async function missingOn(
+async function askOwner(
   parts: GroupMoveParts,
-  page: readonly WalkedBlock[],
+  blocks: readonly WalkedBlock[],
   owner: string,
-): Promise<WalkedBlock[] | MoveResult> {
+): Promise<Flaw[] | MoveResult> {
   const node = parts.node(owner);
   if (node === undefined) return stuck(`node ${owner} is waited for, to say what it has`);
+  let flaws: Flaw[];
   try {
-    const keys = page.map(({ key }) => key);
-    const has = await node.has(keys, { timeoutMs: parts.callTimeoutMs });
-    return page.filter((_, index) => has[index] !== true);
+    flaws = await flawsOn(node, blocks, parts.callTimeoutMs, async (bytes) => {
+      await parts.limit.take(bytes);
+      if (parts.halted()) throw new Failure('cancelled', 'no further step is to begin');
+    });
   } catch (error) {
+    if (parts.halted()) return HALTED;
     return stuck(`node ${owner} does not say what it has: ${toFailure(error).message}`);
   }
+  const corrupt = flaws.filter(({ found }) => found === 'corrupt');
+  const blobs = new Set(corrupt.map(({ block }) => block.key.blob));
+  if (blobs.size > 0) {
+    await parts.report([...blobs].map((blob) => ({ blob, node: owner, reason: 'corrupt' })));
+  }
+  return flaws;
 }
 
 async function deleteAll(

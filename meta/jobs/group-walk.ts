@@ -81,4 +81,5 @@ export class GroupWalk {
 }
 
 /** In the order of the keys, within a group. */
-const nameOf = ({ blob, index }: BlockKey): string => blob + index.toString(16).padStart(8, '0');
+export const nameOf = ({ blob, index }: BlockKey): string =>
+  blob + index.toString(16).padStart(8, '0');
