@@ -71,9 +71,9 @@ export class NaiveS3 {
   }
 
   copy(from: string, to: string, note: string | undefined): Outcome {
-    if (from === to && note === undefined) return refuse('InvalidRequest');
     const source = this.#objects.get(from);
     if (source === undefined) return refuse('NoSuchKey');
+    if (from === to && note === undefined) return refuse('InvalidRequest');
     this.#objects.set(to, { ...source, metadata: note === undefined ? source.metadata : { note } });
     return { etag: source.etag };
   }
