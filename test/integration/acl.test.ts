@@ -345,6 +345,16 @@ test('where the owner of the bucket owns everything, ACLs neither count nor are 
   for (const request of refused) {
     await refusedWith('AccessControlListNotSupported', request());
   }
+  // What is read there can be put there, as clients do that copy lists; it changes nothing.
+  const { Owner, Grants } = acl;
+  await anna.putObjectAcl({ Bucket, Key: 'berts', AccessControlPolicy: { Owner, Grants } });
+  await anna.putBucketAcl({ Bucket, AccessControlPolicy: { Owner, Grants } });
+  const shared = [
+    ...(Grants ?? []),
+    { Grantee: { Type: 'CanonicalUser' as const, ID: BERT.id }, Permission: 'READ' as const },
+  ];
+  const more = { Bucket, Key: 'berts', AccessControlPolicy: { Owner, Grants: shared } };
+  await refusedWith('AccessControlListNotSupported', anna.putObjectAcl(more));
   // Of somebody else even `private` would not be true; that he hands over is.
   const Statement = {
     Effect: 'Allow',

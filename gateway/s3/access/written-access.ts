@@ -49,6 +49,11 @@ export async function writtenAccess(
   };
 }
 
+/** Who owns an object: where lists do not count, the bucket's owner, whoever wrote it. */
+export function shownOwner(settings: BucketSettings | undefined, owner: string): string {
+  return settings !== undefined && isEnforced(settings) ? settings.bucket.owner : owner;
+}
+
 function isEnforced(settings: BucketSettings): boolean {
   return ownershipOf(settings) === 'BucketOwnerEnforced';
 }
@@ -80,10 +85,32 @@ function checkAcl(settings: BucketSettings, acl: readonly Grant[]): void {
   refusePublic(settings, acl);
 }
 
-/** A list for something that is there: AccessControlListNotSupported wherever lists do not count. */
-export function checkPutAcl(settings: BucketSettings, acl: readonly Grant[]): void {
-  if (isEnforced(settings)) throw new S3Error('AccessControlListNotSupported');
+/**
+ * A list for something that is there. Where lists do not count it is AccessControlListNotSupported,
+ * unless it is a document that says what holds anyway (see `changesNothing`).
+ */
+export function checkPutAcl(
+  settings: BucketSettings,
+  request: AclRequest,
+  acl: readonly Grant[],
+): void {
+  if (isEnforced(settings) && !changesNothing(settings, request, acl)) {
+    throw new S3Error('AccessControlListNotSupported');
+  }
   refusePublic(settings, acl);
+}
+
+/**
+ * Where lists do not count: the document that GetObjectAcl shows there, which clients put on the copies
+ * that they make (s3cmd cp). It is a success and nothing is kept.
+ */
+export function changesNothing(
+  settings: BucketSettings,
+  request: AclRequest,
+  acl: readonly Grant[],
+): boolean {
+  const { owner } = settings.bucket;
+  return isEnforced(settings) && request.kind === 'grants' && isPrivateAcl(acl, owner);
 }
 
 function refusePublic(settings: BucketSettings, acl: readonly Grant[]): void {

@@ -1,6 +1,6 @@
 import { ACL_CONFIG, encodeAcl } from '../access/acl.ts';
 import { type AclRequest, grantsOf } from '../access/acl-request.ts';
-import { checkPutAcl, ownAcl } from '../access/written-access.ts';
+import { changesNothing, checkPutAcl, ownAcl } from '../access/written-access.ts';
 import { type PutAclRequest, parsePutAcl, refuseOtherOwner } from '../acl-body.ts';
 import { defineOperation } from '../operation.ts';
 import { unwrap } from '../refusal.ts';
@@ -17,12 +17,16 @@ export const putBucketAcl = defineOperation<Input, null>({
   body: 'xml',
   query: ['acl'],
   parse: ({ bucket, headers, xml }) => ({ bucket, ...parsePutAcl(headers, xml) }),
-  async execute({ bucket, request, owner: named }, { meta, settings, accounts, access, signal }) {
-    if (settings === undefined) throw new S3Error('NoSuchBucket');
-    const { owner } = settings.bucket;
+  async execute({ bucket, request, owner: named }, context) {
+    const { meta, accounts, access, signal } = context;
+    // By the settings of this moment, as it may be that nothing is written.
+    const { owner } = unwrap(await meta.getBucket({ bucket }, { signal }), { bucket });
     refuseOtherOwner(named, owner);
     const grants = await grantsOf(onBucket(request), { owner, bucketOwner: owner }, accounts);
-    await access.require((current) => checkPutAcl(current, grants));
+    await access.require((current) => checkPutAcl(current, request, grants));
+    const { settings } = context;
+    if (settings === undefined) throw new S3Error('NoSuchBucket');
+    if (changesNothing(settings, request, grants)) return null;
     const { acl } = ownAcl(grants, owner);
     const config = { bucket, name: ACL_CONFIG };
     const command = acl === undefined ? config : { ...config, value: encodeAcl(acl) };

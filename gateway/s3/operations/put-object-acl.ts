@@ -1,10 +1,10 @@
 import { type Grant } from '../../../meta/protocol.ts';
 import { grantsOf } from '../access/acl-request.ts';
-import { checkPutAcl, ownAcl } from '../access/written-access.ts';
+import { changesNothing, checkPutAcl, ownAcl, shownOwner } from '../access/written-access.ts';
 import { type PutAclRequest, parsePutAcl, refuseOtherOwner } from '../acl-body.ts';
 import { type Context, defineOperation } from '../operation.ts';
 import { unwrap } from '../refusal.ts';
-import { versionIdParameter } from '../version-id.ts';
+import { shownVersionId, versionIdParameter } from '../version-id.ts';
 
 interface Input extends PutAclRequest {
   bucket: string;
@@ -29,7 +29,7 @@ export const putObjectAcl = defineOperation<Input, { versionId?: string | undefi
   }),
   async execute(input, context) {
     let current: readonly Grant[] = [];
-    await context.access.require((settings) => checkPutAcl(settings, current));
+    await context.access.require((settings) => checkPutAcl(settings, input.request, current));
     for (let attempt = 1; ; attempt++) {
       const answer = await putOnce(input, context, (next) => {
         current = next;
@@ -49,11 +49,16 @@ async function putOnce(
 ): ReturnType<Context['meta']['setObjectExtras']> {
   const { meta, accounts, signal } = context;
   const { bucket, object } = unwrap(await meta.getObject(name, { signal }), name);
-  const { owner } = object;
+  const owner = shownOwner(context.settings, object.owner);
   refuseOtherOwner(named, owner);
   const grants = await grantsOf(request, { owner, bucketOwner: bucket.owner }, accounts);
-  if (context.settings !== undefined) checkPutAcl(context.settings, grants);
   announce(grants);
+  if (context.settings !== undefined) {
+    checkPutAcl(context.settings, request, grants);
+    if (changesNothing(context.settings, request, grants)) {
+      return { ok: true, value: { versionId: shownVersionId(bucket, object) } };
+    }
+  }
   const { version, revision = 0 } = object;
   const acl = ownAcl(grants, owner).acl ?? grants;
   return meta.setObjectExtras({ ...name, acl, expectObject: { version, revision } }, { signal });
