@@ -652,6 +652,11 @@ export interface NodeRegistration {
    * older one. Undefined: the node does not count.
    */
   generation?: number | undefined;
+  /**
+   * Random, made with the disk's folder: tells a disk from the one that took its place under the same
+   * id. Undefined: of a node from before disks had ids.
+   */
+  disk?: string | undefined;
 }
 
 export interface NodeRegistered {

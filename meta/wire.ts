@@ -327,6 +327,7 @@ export const COMMANDS: Readonly<Record<Method, Shape>> = {
     clusterId: optional(text),
     instance: text,
     generation: optional(count),
+    disk: optional(text),
   }),
   heartbeat: record({
     id: name,

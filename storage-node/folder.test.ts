@@ -7,9 +7,11 @@ import { FOLDER_FORMAT, type FolderOptions, openNodeFolder } from './folder.ts';
 import { childJob, killChild, kind, temporaryFolder } from './test-support.ts';
 
 const newId = () => 'new-node';
+let disks = 0;
+const newDisk = () => `disk-${++disks}`;
 
 function open(folder: string, more: Partial<FolderOptions> = {}) {
-  return openNodeFolder({ folder, newId, ...more });
+  return openNodeFolder({ folder, newId, newDisk, ...more });
 }
 
 /** As if a store had been created. */
@@ -21,7 +23,8 @@ function pretendStore(folder: string): void {
 test('a blank folder gets an identity and keeps it', (context) => {
   const folder = join(temporaryFolder(context), 'made', 'here');
   const first = open(folder, { id: 'node-7' });
-  assert.deepEqual(first.identity, { id: 'node-7', clusterId: undefined, generation: 0 });
+  const { disk } = first.identity;
+  assert.deepEqual(first.identity, { id: 'node-7', clusterId: undefined, disk, generation: 0 });
   assert.equal(first.unclean, false);
   pretendStore(folder);
   first.opening();
@@ -29,7 +32,8 @@ test('a blank folder gets an identity and keeps it', (context) => {
   first.join('cluster-1');
   first.release({ clean: true });
   const second = open(folder);
-  assert.deepEqual(second.identity, { id: 'node-7', clusterId: 'cluster-1', generation: 1 });
+  assert.deepEqual(second.identity, { ...first.identity, clusterId: 'cluster-1', generation: 1 });
+  assert.equal(second.identity.disk, disk);
   assert.equal(second.unclean, false);
   second.release({ clean: false });
   const stored: unknown = JSON.parse(readFileSync(join(folder, 'node.json'), 'utf8'));
@@ -37,8 +41,24 @@ test('a blank folder gets an identity and keeps it', (context) => {
     format: FOLDER_FORMAT,
     id: 'node-7',
     clusterId: 'cluster-1',
+    disk,
     generation: 1,
   });
+});
+
+test('a folder from before disks had ids gets one at its next start, and keeps that', (context) => {
+  const folder = temporaryFolder(context);
+  const old = { format: 1, id: 'node-1', clusterId: 'cluster-1', generation: 4 };
+  writeFileSync(join(folder, 'node.json'), JSON.stringify(old));
+  pretendStore(folder);
+  const first = open(folder);
+  first.opening();
+  first.opened();
+  first.release({ clean: true });
+  const second = open(folder);
+  assert.match(second.identity.disk, /^disk-/);
+  assert.equal(second.identity.disk, first.identity.disk);
+  second.release({ clean: false });
 });
 
 test('a folder without a given id names itself', (context) => {

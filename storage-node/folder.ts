@@ -1,7 +1,7 @@
 /**
  * A storage node's folder: who it belongs to, who uses it now, and whether it was left in order.
  *
- *   node.json   identity: format, node id, cluster id, generation (grows with every start)
+ *   node.json   identity: format, node id, cluster id, disk id, generation (grows with every start)
  *   lock        held by the process that uses the folder
  *   clean       there while the store is closed in order
  *   blocks/     the LMDB environment
@@ -22,6 +22,7 @@ const identitySchema = z.object({
   format: z.number().int(),
   id: z.string(),
   clusterId: z.string().optional(),
+  disk: z.string().optional(),
   generation: z.number().int().min(0),
 });
 
@@ -29,6 +30,8 @@ export interface NodeIdentity {
   id: string;
   /** The cluster that the blocks belong to; known from the first registration on. */
   clusterId: string | undefined;
+  /** Random, made with the folder: tells it from one that takes its place under the same node id. */
+  disk: string;
   /** How often the node has opened its store; tells an old copy of the folder from the present one. */
   generation: number;
 }
@@ -59,6 +62,8 @@ export interface FolderOptions {
   id?: string | undefined;
   /** Names a blank folder when no id is given. */
   newId: () => string;
+  /** The id of a disk that has none yet. */
+  newDisk: () => string;
 }
 
 /**
@@ -86,7 +91,7 @@ class OwnedFolder implements NodeFolder {
   readonly #unlock: () => void;
 
   constructor(options: FolderOptions, unlock: () => void) {
-    const { folder, id, newId } = options;
+    const { folder, id, newId, newDisk } = options;
     this.#folder = folder;
     this.#unlock = unlock;
     this.blocks = join(folder, 'blocks');
@@ -113,7 +118,10 @@ class OwnedFolder implements NodeFolder {
         `${folder} holds a store but no node.json. Restore that file, or start with an empty folder.`,
       );
     }
-    this.identity = known ?? { id: id ?? newId(), clusterId: undefined, generation: 0 };
+    // A folder from before disks had ids gets one, kept from its next start on.
+    const disk = known?.disk ?? newDisk();
+    const blank = { id: id ?? newId(), clusterId: undefined, generation: 0 };
+    this.identity = { ...(known ?? blank), disk };
     if (known === undefined) this.#save();
     this.unclean = hasStore && !existsSync(this.#cleanMarker);
   }
@@ -161,7 +169,9 @@ export function nodeNameIn(folder: string): string | undefined {
 
 const identityFile = (folder: string): string => join(folder, 'node.json');
 
-function readIdentity(folder: string): NodeIdentity | undefined {
+function readIdentity(
+  folder: string,
+): (Omit<NodeIdentity, 'disk'> & { disk: string | undefined }) | undefined {
   const path = identityFile(folder);
   if (!existsSync(path)) return undefined;
   const parsed = identitySchema.safeParse(parseJson(readFileSync(path, 'utf8')));
@@ -171,7 +181,7 @@ function readIdentity(folder: string): NodeIdentity | undefined {
       `${path} is not readable. Restore it, or start with an empty folder.`,
     );
   }
-  const { format, id, clusterId, generation } = parsed.data;
+  const { format, id, clusterId, disk, generation } = parsed.data;
   if (format > FOLDER_FORMAT) {
     throw new Failure(
       'invalid',
@@ -179,7 +189,7 @@ function readIdentity(folder: string): NodeIdentity | undefined {
         `${FOLDER_FORMAT}). Start that version again.`,
     );
   }
-  return { id, clusterId, generation };
+  return { id, clusterId, disk, generation };
 }
 
 function parseJson(text: string): unknown {

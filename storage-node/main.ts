@@ -70,6 +70,7 @@ export async function startStorageNode(
     folder: config.folder,
     id: config.id,
     newId: () => `node-${effects.random.bytes(4).toString('hex')}`,
+    newDisk: () => effects.random.bytes(16).toString('hex'),
   });
   const log = surroundings.log.child({ node: folder.identity.id });
   let store: BlockStore | undefined;

@@ -37,7 +37,7 @@ class Desk implements Registrar {
 }
 
 function start(context: TestContext, desk: Desk, clusterId?: string) {
-  const identity: NodeIdentity = { id: 'node-1', clusterId, generation: 1 };
+  const identity: NodeIdentity = { id: 'node-1', clusterId, disk: 'd', generation: 1 };
   const effects = createManualEffects();
   const { log, messages } = recordingLog();
   const membership = startMembership({
@@ -71,6 +71,7 @@ test('a storage node registers with what it is, and then says that it is alive',
     freeBytes: 400,
     clusterId: undefined,
     generation: 1,
+    disk: 'd',
   });
   await clock.advance(3 * HEARTBEAT_MS);
   assert.equal(desk.beats.length, 3);

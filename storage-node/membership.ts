@@ -103,8 +103,8 @@ class MembershipLoop {
   async #registerOnce(): Promise<number> {
     const { registrar, identity, address, zone, stats, log } = this.#options;
     const { capacityBytes, freeBytes } = stats();
-    const { id, clusterId, generation } = identity;
-    const self = { id, address, zone, clusterId, instance: this.#instance, generation };
+    const { id, clusterId, generation, disk } = identity;
+    const self = { id, address, zone, clusterId, instance: this.#instance, generation, disk };
     const answer = await registrar.registerNode(
       { ...self, capacityBytes, freeBytes },
       this.#callOptions(),

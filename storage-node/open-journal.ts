@@ -122,7 +122,7 @@ export async function openNodeJournal(
   if (!existsSync(join(path, 'node.json'))) {
     throw new Failure('not-found', `there is no storage node in ${path}`);
   }
-  const folder = openNodeFolder({ folder: path, newId: () => '' });
+  const folder = openNodeFolder({ folder: path, newId: () => '', newDisk: () => '' });
   // Whether the node was stopped in order stays as it was.
   const release = (): void => folder.release({ clean: false });
   try {

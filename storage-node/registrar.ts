@@ -17,6 +17,8 @@ export interface NodeRegistration {
   instance: string;
   /** How often the disk's store has been opened: tells an old copy of the disk. */
   generation?: number | undefined;
+  /** Made with the disk's folder: tells it from another one under the same node id. */
+  disk?: string | undefined;
 }
 
 interface NodeRegistered {

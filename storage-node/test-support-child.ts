@@ -17,7 +17,7 @@ const say = (line: string): void => {
 
 /** Holds the folder until it is killed. */
 function hold(folder: string): void {
-  openNodeFolder({ folder, newId: () => 'holder' });
+  openNodeFolder({ folder, newId: () => 'holder', newDisk: () => 'disk' });
   say('held');
   setInterval(() => {}, 1000);
 }

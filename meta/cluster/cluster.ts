@@ -212,7 +212,8 @@ class StoredCluster<Waiting> implements Cluster<Waiting> {
 
   registerNode: Meta['registerNode'] = (registration) =>
     this.#store.inTurn(async () => {
-      const { id, address, zone, capacityBytes, clusterId, generation, instance } = registration;
+      const { id, address, zone, capacityBytes, clusterId, generation, instance, disk } =
+        registration;
       const known = this.nodes.row(id);
       const placed = this.changes.isPlaced(id);
       assertMayRegister(registration, this.clusterId, known && { row: known, placed });
@@ -230,7 +231,8 @@ class StoredCluster<Waiting> implements Cluster<Waiting> {
       // A gateway may have written to this disk before it was taken in, by what it knew of another.
       const leftovers = base.leftovers || ((fresh || base.replaced) && this.layout !== undefined);
       const joined = clusterId !== undefined || (base.joined && !base.replaced && placed);
-      const row = { ...base, ...said, generation, instance, joined, leftovers, replaced: false };
+      const seen = { ...said, generation, instance, disk };
+      const row = { ...base, ...seen, joined, leftovers, replaced: false };
       if (known === undefined || !sameRow(known, row)) {
         await this.#store.must({
           set: [{ key: nodeKey(id), value: encodeNode(row) }],

@@ -58,6 +58,8 @@ describe('a disk that registers', () => {
     assert.equal(refusal({}, { removal: 'gone' }), undefined);
     // It crashed before it could note the cluster, or has not heard the answer.
     assert.equal(refusal({}, { joined: false }), undefined);
+    assert.equal(refusal({ disk: 'a' }, { joined: false, disk: 'a' }), undefined);
+    assert.equal(refusal({ disk: 'a' }, { joined: false, disk: 'b' })?.kind, 'conflict');
     assert.equal(refusal({ instance: 'before' }, {}), undefined);
   });
 
@@ -71,6 +73,17 @@ describe('a disk that registers', () => {
     }
     assert.equal(refusal(ours(undefined), {}), undefined);
     assert.equal(refusal(ours(1), { generation: undefined }), undefined);
+  });
+
+  it('that another one has taken the place of is refused for good, however often it was started', () => {
+    const found = refusal({ ...ours(9), disk: 'old' }, { disk: 'new' });
+    assert.equal(found?.kind, 'invalid');
+    assert.match(found.message, /is on a disk that was replaced.*give it an id of its own/);
+    assert.equal(refusal({ ...ours(8), disk: 'new' }, { disk: 'new' }), undefined);
+    // Disks from before they had ids, and the old one while its replacement is still expected.
+    assert.equal(refusal({ ...ours(8), disk: 'new' }, {}), undefined);
+    assert.equal(refusal(ours(8), { disk: 'new' }), undefined);
+    assert.equal(refusal({ ...ours(8), disk: 'old' }, { disk: 'old', replaced: true }), undefined);
   });
 
   it('of a removed node is refused for good', () => {

@@ -32,15 +32,34 @@ export function assertMayRegister(
   else assertPresentDisk(registration, known.row);
 }
 
-function assertMayBeBlank({ id, instance }: NodeRegistration, { row, placed }: KnownNode): void {
+function assertMayBeBlank(registration: NodeRegistration, { row, placed }: KnownNode): void {
+  const { id, instance } = registration;
   // The same process again: it has not heard the answer to its first registration.
   if (instance === row.instance) return;
-  if (row.replaced || !row.joined || !placed || row.removal === 'gone') return;
+  if (row.replaced || !placed || row.removal === 'gone') return;
+  // The same disk again: it crashed before it could note the cluster.
+  if (!row.joined && isKnownDisk(registration, row)) return;
   throw new Failure(
     'conflict',
     `node ${id} holds data of this cluster, but its disk is blank. If the disk is not mounted, mount ` +
       `it. If it was replaced by a new one, run \`ashlar node replace ${id}\`: then the node is ` +
       'taken in again and filled from the other replicas',
+  );
+}
+
+/** As far as the ids of disks tell: those from before there were any are not told apart. */
+function isKnownDisk({ disk }: NodeRegistration, row: NodeRow): boolean {
+  return disk === undefined || row.disk === undefined || disk === row.disk;
+}
+
+/** A disk that another one has taken the place of does not come back: that one holds the data now. */
+function assertSameDisk(registration: NodeRegistration, row: NodeRow): void {
+  const { id } = registration;
+  if (row.replaced || isKnownDisk(registration, row)) return;
+  throw new Failure(
+    'invalid',
+    `the folder of node ${id} is on a disk that was replaced: the cluster knows another one under this ` +
+      'id. Start the node on that one; to use this disk, empty its folder and give it an id of its own',
   );
 }
 
@@ -53,6 +72,7 @@ function assertPresentDisk(registration: NodeRegistration, row: NodeRow): void {
         'again, start the node with an empty folder',
     );
   }
+  assertSameDisk(registration, row);
   if (generation === undefined || row.generation === undefined) return;
   const copied = generation === row.generation && row.instance !== instance;
   if (generation > row.generation || (!copied && generation === row.generation)) return;

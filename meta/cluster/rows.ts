@@ -183,6 +183,8 @@ export interface NodeRow {
   /** The newest start of its disk that was seen (`NodeRegistration.generation`), and by whom. */
   generation: number | undefined;
   instance: string | undefined;
+  /** The id of its disk, if that has one. */
+  disk: string | undefined;
   /** Its disk is known to know the cluster, so it is blank no more. */
   joined: boolean;
   /** What an operator said instead of the node's own zone and of its capacity. */
@@ -208,6 +210,7 @@ export const newNodeRow = (
   capacityBytes: known.capacityBytes,
   generation: undefined,
   instance: undefined,
+  disk: undefined,
   joined: false,
   placedZone: undefined,
   weight: undefined,
@@ -235,6 +238,7 @@ export const encodeNode = (row: NodeRow): Buffer =>
     row.replaced,
     row.leftovers,
     row.outEpoch ?? null,
+    row.disk ?? null,
   ]);
 
 const optional = <T>(field: unknown, read: (field: unknown) => T): T | undefined =>
@@ -243,7 +247,8 @@ const optional = <T>(field: unknown, read: (field: unknown) => T): T | undefined
 export function decodeNode(value: Buffer): NodeRow {
   const fields = decode('node', value);
   const [address, zone, capacityBytes, generation, instance, joined] = fields;
-  const [placedZone, weight, draining, removal, replaced, leftovers, outEpoch] = fields.slice(6);
+  const [placedZone, weight, draining, removal, replaced, leftovers, outEpoch, disk] =
+    fields.slice(6);
   return {
     address: textField(address),
     zone: textField(zone),
@@ -259,6 +264,7 @@ export function decodeNode(value: Buffer): NodeRow {
     replaced: replaced === true,
     leftovers: leftovers === true,
     outEpoch: optional(outEpoch, numberField),
+    disk: optional(disk, textField),
   };
 }
 

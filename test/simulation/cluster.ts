@@ -63,7 +63,7 @@ export interface NodeMachine {
   disk: BlockDisk;
   /** The same disk's other file: journal and snapshots of the metadata. */
   journalDisk: BlockDisk;
-  identity: { id: string; clusterId: string | undefined; generation: number };
+  identity: { id: string; clusterId: string | undefined; disk: string; generation: number };
   /** In the rack: started by whoever starts everything. */
   present: boolean;
   /** Its disk was lost and is blank now. */
@@ -151,7 +151,7 @@ export class SimCluster {
       const disk = new BlockDisk(id, stream(`disk ${id}`));
       disk.forgetful = this.bugs.nodeForgets === true;
       const journalDisk = new BlockDisk(`${id} journal`, stream(`journal ${id}`));
-      const identity = { id, clusterId: undefined, generation: 0 };
+      const identity = { id, clusterId: undefined, disk: `${id} 1`, generation: 0 };
       const process = new SimProcess(id, this.#context);
       return { process, disk, journalDisk, identity, present: index < options.nodes, blank: false };
     });
@@ -294,6 +294,8 @@ export class SimCluster {
     journalDisk.lose();
     identity.clusterId = undefined;
     identity.generation = 0;
+    const [name, count] = identity.disk.split(' ');
+    identity.disk = `${name} ${Number(count) + 1}`;
   }
 
   sleep(ms: number): Promise<void> {

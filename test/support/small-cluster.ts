@@ -4,7 +4,7 @@
  * time, short periods.
  */
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemEffects } from '../../base/clock.ts';
 import { Failure } from '../../base/failure.ts';
@@ -36,6 +36,7 @@ const GROUPS = 64;
 interface Identity {
   id: string;
   clusterId: string | undefined;
+  disk: string;
   generation: number;
 }
 
@@ -47,7 +48,7 @@ export interface Disk {
 
 export const blankDisk = (id: string, bytes?: number): Disk => ({
   blocks: createMemoryDisk(bytes),
-  identity: { id, clusterId: undefined, generation: 0 },
+  identity: { id, clusterId: undefined, disk: randomUUID(), generation: 0 },
 });
 
 /** As a copy of the disk's files would be. */
