@@ -177,7 +177,7 @@ test('a gateway without the master key says so in its log and serves no bytes', 
   writeFileSync(keysFile, `${randomBytes(32).toString('base64')}\n`);
   await start();
   await refusedWith('InternalError', s3.getObject({ Bucket, Key: 'sse-s3-small' }));
-  assert.match(cluster.output(), /the master key m[0-9a-f]{16} is not among those of this gateway/);
+  await cluster.prints(/the master key m[0-9a-f]{16} is not among those of this gateway/);
   await s3.getObject({ Bucket, Key: 'sse-c-small', ...customerKey('mine') });
   const rotated = await cluster.ashlar('encryption', 'rotate');
   assert.equal(rotated.code, 1);

@@ -237,7 +237,7 @@ describe('an operator of the same cluster, later,', () => {
     // No --disk: what was used before is used again.
     await start([]);
     await checkAll();
-    assert.match(cluster.output(), /replace node-2/);
+    await cluster.prints(/replace node-2/);
     assert.match(await ashlar(1, 'health'), /node-2 (is down|holds)/);
     assert.match(await ashlar(0, 'node', 'replace', 'node-2', '--yes'), /replace node-2/);
     await moved();

@@ -37,6 +37,8 @@ export interface Cluster {
   readonly supervisor: ChildProcess;
   /** Everything that its processes printed. */
   output(): string;
+  /** Waits until that matches: what a process printed comes through a pipe of its own. */
+  prints(pattern: RegExp): Promise<void>;
   /** The ready file as it stands now. */
   ready(): Ready;
   processes(role: ReadyProcess['role']): ReadyProcess[];
@@ -114,6 +116,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     folder,
     supervisor,
     output: () => output,
+    prints: (pattern) => until(() => pattern.test(output), `output like ${pattern}`),
     ready,
     processes: (role) => ready().processes.filter((one) => one.role === role),
     client: () => s3Client(ready().s3),

@@ -17,7 +17,7 @@ const REMOVED = 77;
 const RESTART_MS = 200;
 const FIRST_NODES = 3;
 
-export interface NetworkedCluster extends Omit<Cluster, 'supervisor'> {
+export interface NetworkedCluster extends Omit<Cluster, 'supervisor' | 'prints'> {
   readonly network: TestNetwork;
   /** Nothing is started again until the function that is returned is called. */
   hold(): () => void;
