@@ -67,7 +67,7 @@ async function startFive(folder: string, disks: readonly string[]): Promise<Clus
 }
 
 interface World {
-  cluster: Omit<Cluster, 'supervisor'>;
+  cluster: Omit<Cluster, 'supervisor' | 'prints'>;
   hold: () => () => void;
   networked?: NetworkedCluster;
 }
@@ -107,7 +107,7 @@ function patient(client: SignedClient, calm: () => Promise<void>): SignedClient 
 }
 
 /** Waits for three good replicas of everything, made without a hand; milliseconds. */
-async function healed(cluster: Omit<Cluster, 'supervisor'>): Promise<number> {
+async function healed(cluster: Omit<Cluster, 'supervisor' | 'prints'>): Promise<number> {
   const began = performance.now();
   for (;;) {
     const { output } = await cluster.ashlar('fsck', '--json');

@@ -39,7 +39,7 @@ const REMOVED_MS = 45_000;
 const DOWN_MS = 30_000;
 
 export interface ChaosOptions {
-  cluster: Omit<Cluster, 'supervisor'>;
+  cluster: Omit<Cluster, 'supervisor' | 'prints'>;
   /** Nothing is started again until the function that is returned is called. */
   hold: () => () => void;
   /** Of a cluster whose processes are apart. */
