@@ -36,8 +36,14 @@ export function startLoop(options: {
       } catch (error) {
         busy = false;
         if (signal.aborted) return;
-        const level = isFailure(error, 'unavailable', 'timeout', 'full') ? 'warn' : 'error';
-        log[level]({ job: name, error: toFailure(error) }, 'a background job failed: trying again');
+        const failure = toFailure(error);
+        // What is not there yet, or not at the moment, is no news: at every start jobs wait for the nodes.
+        if (isFailure(error, 'unavailable')) {
+          log.info({ job: name, problem: failure.message }, 'a background job waits');
+        } else {
+          const level = isFailure(error, 'timeout', 'full') ? 'warn' : 'error';
+          log[level]({ job: name, error: failure }, 'a background job failed: trying again');
+        }
       }
     }
   }

@@ -489,7 +489,11 @@ export class MetaJournal implements CommitLog, PeerSource {
     const lingering = enough.promise.then(() => clock.sleep(LINGER_MS));
     await Promise.race([Promise.allSettled(answers), lingering]);
     if (!this.#isClosed()) return undefined;
-    this.#problem = `${found.size} of ${known} storage nodes answer, and the metadata journal needs ${COPIES}`;
+    const answering = `${found.size} of ${known} storage nodes answer`;
+    this.#problem =
+      found.size < COPIES
+        ? `${answering}, and the metadata journal needs ${COPIES}`
+        : `${answering}: the metadata journal is being opened`;
     const now = this.#options.effects.clock.monotonic();
     if (found.size < COPIES) {
       this.#enoughSince = undefined;
