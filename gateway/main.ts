@@ -42,8 +42,6 @@ export interface GatewaySurroundings {
   connect: Connect;
   /** What becomes of the calls to other processes, for metrics. */
   rpc?: RpcRecord | undefined;
-  /** For webhooks; Node's own by default. */
-  fetch?: typeof fetch | undefined;
 }
 
 export interface RunningGateway {
@@ -133,7 +131,7 @@ export async function startGateway(
     effects,
     log,
     metrics: metrics.metrics,
-    fetch: surroundings.fetch ?? fetch,
+    fetch,
   });
   const trust = () => ({
     credentials: accounts,

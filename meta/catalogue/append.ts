@@ -8,7 +8,6 @@
 import { createHash } from 'node:crypto';
 import { multipartChecksum } from '../../base/digest.ts';
 import type { ObjectChecksum } from '../../base/object-checksum.ts';
-import { leaseKey } from '../cluster/rows.ts';
 import {
   type Answer,
   type Appended,
@@ -23,12 +22,13 @@ import type { Buckets } from './buckets.ts';
 import { judgeWrite } from './conditions.ts';
 import type { Draft } from './draft.ts';
 import { eventScope } from './event-scope.ts';
-import { blobKey, objectKey, partListKey } from './keyspace.ts';
+import { objectKey, partListKey } from './keyspace.ts';
 import {
   checkKey,
   checkLease,
   checkNewData,
   conflictOf,
+  keysOfWrite,
   putObjectStep,
   turnOf,
   written,
@@ -298,15 +298,10 @@ export function createAppend({
       const { bucket, key, writer, object, condition } = command;
       checkKey(key);
       checkNewData(writer, object.size, object.data, object.encryption);
-      const { data } = object;
       return turns.take([turnOf(bucket, key)], () =>
         buckets.run(
           command,
-          (bucketId) => {
-            const keys = [objectKey(bucketId, key), leaseKey(writer)];
-            if (data.kind === 'blob') keys.push(blobKey(data.blob));
-            return keys;
-          },
+          (bucketId) => keysOfWrite(bucketId, command),
           (draft, row) => {
             const events = eventScope(row, command.origin, eventsMax);
             return appendObjectStep(draft, { ...scopeOf(row, lane), events }, command);

@@ -489,15 +489,10 @@ export function createObjects(settings: ObjectsSettings): ObjectMethods {
       const { bucket, key, writer, object, condition } = command;
       checkKey(key);
       checkNewData(writer, object.size, object.data, object.encryption);
-      const { data } = object;
       return turns.take([turnOf(bucket, key)], () =>
         buckets.run(
           command,
-          (bucketId) => {
-            const keys = [objectKey(bucketId, key), leaseKey(writer)];
-            if (data.kind === 'blob') keys.push(blobKey(data.blob));
-            return keys;
-          },
+          (bucketId) => keysOfWrite(bucketId, command),
           (draft, row) => putObjectStep(draft, scopeIn(row, command), command),
           { onConflict: conflictOf(condition), quota: true },
         ),
@@ -548,6 +543,16 @@ export function createObjects(settings: ObjectsSettings): ObjectMethods {
     setReplication: (command) =>
       onVersion({ ...command, versionId: command.version }, setReplicationStep),
   };
+}
+
+/** The rows that a step looks at which writes new content to a key. */
+export function keysOfWrite(
+  bucketId: number,
+  { key, writer, object: { data } }: Pick<PutObjectCommand, 'key' | 'writer' | 'object'>,
+): Buffer[] {
+  const keys = [objectKey(bucketId, key), leaseKey(writer)];
+  if (data.kind === 'blob') keys.push(blobKey(data.blob));
+  return keys;
 }
 
 function batchOf({ versioning }: Pick<BucketRow, 'versioning'>): number {

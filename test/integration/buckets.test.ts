@@ -1,6 +1,7 @@
 /** Buckets through the official SDK. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import type { ObjectOwnership } from '@aws-sdk/client-s3';
 import { codeOf, refusedWith, useServer } from '../support/server.ts';
 
 const server = useServer();
@@ -175,4 +176,13 @@ describe('in another region', () => {
     assert.equal(LocationConstraint, 'eu-central-1');
     assert.equal((await other.s3.headBucket({ Bucket })).BucketRegion, 'eu-central-1');
   });
+});
+
+test('CreateBucket of a bucket that one has is no success where it asks for another ownership', async () => {
+  const Bucket = await server.bucket();
+  const again = (ObjectOwnership?: ObjectOwnership) =>
+    server.s3.createBucket({ Bucket, ObjectOwnership });
+  await again();
+  await again('BucketOwnerEnforced');
+  await refusedWith('BucketAlreadyOwnedByYou', again('ObjectWriter'));
 });

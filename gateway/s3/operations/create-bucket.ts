@@ -2,7 +2,7 @@ import { OBJECT_LOCK_CONFIG } from '../../../meta/protocol.ts';
 import { ACL_CONFIG, encodeAcl, isPrivateAcl, isPublicAcl } from '../access/acl.ts';
 import { type AclRequest, grantsOf, parseAclHeaders } from '../access/acl-request.ts';
 import { newBucketConfigs } from '../access/new-buckets.ts';
-import { isObjectOwnership, type ObjectOwnership } from '../access/ownership.ts';
+import { isObjectOwnership, type ObjectOwnership, OWNERSHIP_CONFIG } from '../access/ownership.ts';
 import { ownAcl } from '../access/written-access.ts';
 import { S3Error } from '../errors.ts';
 import { encodeLockConfiguration } from '../object-lock.ts';
@@ -31,7 +31,7 @@ const REGION_PATTERN = /^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$/;
  * CreateBucket. Creating a bucket again that one owns already is a success in us-east-1 and
  * BucketAlreadyOwnedByYou elsewhere, as AWS has it (CreateBucket, "BucketAlreadyOwnedByYou"). With
  * another ACL than it has it is BucketAlreadyExists, where AWS would replace the ACL of a bucket that
- * is in use.
+ * is in use. Asked for lock or an ownership that it has not, it is BucketAlreadyOwnedByYou everywhere.
  */
 export const createBucket = defineOperation<Input, string>({
   name: 'CreateBucket',
@@ -54,7 +54,7 @@ export const createBucket = defineOperation<Input, string>({
     const { meta, account, region, signal } = context;
     checkLocation(locationConstraint, region);
     const acl = await newAcl(input, context);
-    const configs = {
+    const configs: Record<string, string> = {
       ...newBucketConfigs(context.newBuckets, input.ownership),
       ...(acl !== undefined && { [ACL_CONFIG]: acl }),
       ...(locks && { [OBJECT_LOCK_CONFIG]: encodeLockConfiguration({}) }),
@@ -73,7 +73,10 @@ export const createBucket = defineOperation<Input, string>({
     if (found.values[ACL_CONFIG] !== acl) {
       throw new S3Error('BucketAlreadyExists', { details: { BucketName: bucket } });
     }
-    const asAsked = !locks || found.bucket.configs.includes(OBJECT_LOCK_CONFIG);
+    const { values } = found;
+    const ownedAsAsked =
+      input.ownership === undefined || values[OWNERSHIP_CONFIG] === configs[OWNERSHIP_CONFIG];
+    const asAsked = ownedAsAsked && (!locks || values[OBJECT_LOCK_CONFIG] !== undefined);
     if (region === CLASSIC_REGION && asAsked) return bucket;
     throw refusalError(answer, { bucket });
   },
